@@ -25,7 +25,7 @@ type EnrolRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	NodeUid   string                 `protobuf:"bytes,1,opt,name=node_uid,json=nodeUid,proto3" json:"node_uid,omitempty"`
 	JoinToken string                 `protobuf:"bytes,2,opt,name=join_token,json=joinToken,proto3" json:"join_token,omitempty"`
-	// csr is a DER PKCS #10 request signed with the node's key.
+	// csr is a PEM PKCS #10 request signed with the node's key.
 	Csr           []byte `protobuf:"bytes,3,opt,name=csr,proto3" json:"csr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -86,7 +86,7 @@ type RenewRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	NodeUid string                 `protobuf:"bytes,1,opt,name=node_uid,json=nodeUid,proto3" json:"node_uid,omitempty"`
 	Csr     []byte                 `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
-	// certificate that ran out or will, DER.
+	// certificate that ran out or will, PEM.
 	Certificate   []byte `protobuf:"bytes,3,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -145,9 +145,9 @@ func (x *RenewRequest) GetCertificate() []byte {
 
 type EnrolResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// certificate of the node, DER.
+	// certificate of the node, PEM.
 	Certificate []byte `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
-	// ca_certificates are the DER certificates to trust.
+	// ca_certificates are the PEM certificates to trust.
 	CaCertificates [][]byte `protobuf:"bytes,2,rep,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1079,7 +1079,9 @@ type PushLogRequest struct {
 	Offset int64  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	Data   []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
 	// complete is set in the last message when the log will not grow any more.
-	Complete      bool `protobuf:"varint,4,opt,name=complete,proto3" json:"complete,omitempty"`
+	Complete bool `protobuf:"varint,4,opt,name=complete,proto3" json:"complete,omitempty"`
+	// size of the log on the node when the push began, in the first message: a reader that does not follow stops there.
+	Size          int64 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1140,6 +1142,13 @@ func (x *PushLogRequest) GetComplete() bool {
 		return x.Complete
 	}
 	return false
+}
+
+func (x *PushLogRequest) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
 }
 
 type PushLogResponse struct {
@@ -1370,12 +1379,13 @@ const file_stix_v1_agent_proto_rawDesc = "" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04stop\x18\x03 \x01(\bR\x04stop\"1\n" +
 	"\x06Forget\x12'\n" +
-	"\x0fassignment_uids\x18\x01 \x03(\tR\x0eassignmentUids\"\x7f\n" +
+	"\x0fassignment_uids\x18\x01 \x03(\tR\x0eassignmentUids\"\x93\x01\n" +
 	"\x0ePushLogRequest\x12%\n" +
 	"\x0eassignment_uid\x18\x01 \x01(\tR\rassignmentUid\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x1a\n" +
-	"\bcomplete\x18\x04 \x01(\bR\bcomplete\"%\n" +
+	"\bcomplete\x18\x04 \x01(\bR\bcomplete\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x03R\x04size\"%\n" +
 	"\x0fPushLogResponse\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x03R\x04size\"+\n" +
 	"\x11FetchBlobsRequest\x12\x16\n" +

@@ -1557,9 +1557,7 @@ type Spec struct {
 	// mounts are the uploaded trees. Written by rpc.
 	Mounts []*Mount `protobuf:"bytes,5,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	// user_name of the submitter (SKYPILOT_USER). Written by rpc.
-	UserName string `protobuf:"bytes,6,opt,name=user_name,json=userName,proto3" json:"user_name,omitempty"`
-	// live_jobs counts the jobs that are not final and refer to this record. Written by rpc (up) and dispatch (down).
-	LiveJobs      int64 `protobuf:"varint,7,opt,name=live_jobs,json=liveJobs,proto3" json:"live_jobs,omitempty"`
+	UserName      string `protobuf:"bytes,6,opt,name=user_name,json=userName,proto3" json:"user_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1634,13 +1632,6 @@ func (x *Spec) GetUserName() string {
 		return x.UserName
 	}
 	return ""
-}
-
-func (x *Spec) GetLiveJobs() int64 {
-	if x != nil {
-		return x.LiveJobs
-	}
-	return 0
 }
 
 // Secrets is what is sealed in Spec.sealed_secrets.
@@ -2420,9 +2411,9 @@ type Identity struct {
 	Meta  *Meta                  `protobuf:"bytes,1,opt,name=meta,proto3" json:"meta,omitempty"`
 	// cluster_id is made at bootstrap and is in every certificate. Written by auth.
 	ClusterId string `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	// ca_certificate is DER. Written by auth.
+	// ca_certificate is PEM. Written by auth.
 	CaCertificate []byte `protobuf:"bytes,3,opt,name=ca_certificate,json=caCertificate,proto3" json:"ca_certificate,omitempty"`
-	// sealed_ca_key is the sealed PKCS #8 key. Written by auth.
+	// sealed_ca_key is the sealed PEM key. Written by auth.
 	SealedCaKey   []byte `protobuf:"bytes,4,opt,name=sealed_ca_key,json=sealedCaKey,proto3" json:"sealed_ca_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2600,15 +2591,14 @@ const file_stix_v1_record_proto_rawDesc = "" +
 	"exit_codes\x18\x19 \x03(\x05R\texitCodes\x12\x1a\n" +
 	"\bdeadline\x18\x1a \x01(\x03R\bdeadline\x12\x1f\n" +
 	"\vallotted_at\x18\x1b \x01(\x03R\n" +
-	"allottedAt\"\xf8\x01\n" +
+	"allottedAt\"\xdb\x01\n" +
 	"\x04Spec\x12!\n" +
 	"\x04meta\x18\x01 \x01(\v2\r.stix.v1.MetaR\x04meta\x12!\n" +
 	"\x04task\x18\x02 \x01(\v2\r.stix.v1.TaskR\x04task\x12%\n" +
 	"\x0esealed_secrets\x18\x03 \x01(\fR\rsealedSecrets\x12!\n" +
 	"\fsecret_names\x18\x04 \x03(\tR\vsecretNames\x12&\n" +
 	"\x06mounts\x18\x05 \x03(\v2\x0e.stix.v1.MountR\x06mounts\x12\x1b\n" +
-	"\tuser_name\x18\x06 \x01(\tR\buserName\x12\x1b\n" +
-	"\tlive_jobs\x18\a \x01(\x03R\bliveJobs\"z\n" +
+	"\tuser_name\x18\x06 \x01(\tR\buserName\"z\n" +
 	"\aSecrets\x124\n" +
 	"\x06values\x18\x01 \x03(\v2\x1c.stix.v1.Secrets.ValuesEntryR\x06values\x1a9\n" +
 	"\vValuesEntry\x12\x10\n" +
