@@ -2,6 +2,7 @@ package fake
 
 import (
 	"slices"
+	"time"
 
 	"github.com/stix-run/stix/provider"
 )
@@ -117,4 +118,11 @@ func (c *Cloud) Calls(op provider.Op) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.calls[op]
+}
+
+// SetCallLatency changes how long each call takes from now on.
+func (c *Cloud) SetCallLatency(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cfg.Latency.Call = d
 }

@@ -20,7 +20,7 @@ var _ provider.Driver = (*Driver)(nil)
 // call is what every call to the API does: it takes its time, may fail before its effect, and may lose the answer after it.
 func (d *Driver) call(ctx context.Context, op provider.Op, effect func(now time.Time) error) error {
 	c := d.cloud
-	half := c.cfg.Latency.Call / 2
+	half := c.callLatency() / 2
 	if err := wait(ctx, half); err != nil {
 		return err
 	}
@@ -45,6 +45,12 @@ func (c *Cloud) apply(op provider.Op, effect func(now time.Time) error) error {
 	now := c.cfg.Now()
 	c.forget(now)
 	return effect(now)
+}
+
+func (c *Cloud) callLatency() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cfg.Latency.Call
 }
 
 func wait(ctx context.Context, d time.Duration) error {
