@@ -18,6 +18,9 @@ import (
 	"github.com/stix-run/stix/provider"
 )
 
+// Name of the cloud.
+const Name = "fake"
+
 // Config of a Cloud. The zero value is a cloud with one region, unlimited capacity, no delays and all features.
 type Config struct {
 	// Now is the clock; default time.Now.
