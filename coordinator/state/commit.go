@@ -1,0 +1,444 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+// committer makes updates into entries. All of it belongs to the goroutine of Store.Run.
+//
+// A call goes pending -> backlog -> open batch -> batch in flight -> answered. When an entry is rejected, or its outcome
+// stays unknown, the calls behind it go back to the backlog and run again on the committed state.
+type committer struct {
+	s *Store
+	// term is the one that open and working belong to.
+	term term
+	// backlog are calls that were taken and are to be run.
+	backlog []*call
+
+	// working is the committed state with the batch in flight and the open one; nil: to be forked from the committed.
+	working  *Reader
+	restores uint64 // that working was made after
+	tx       *Tx
+	log      updateLog
+	interner interner
+
+	open     *batch
+	inflight *batch
+	// uncertain is a batch of this term whose outcome is not known: nothing may be built until it is.
+	uncertain *batch
+	// pausing is set while a rejected entry waits to be built again.
+	pausing    bool
+	rejections int
+
+	errands chan errand
+	results chan result
+}
+
+// errand is something that blocks, done beside the committer, one at a time.
+type errand struct {
+	kind    errandKind
+	batch   *batch
+	attempt int
+}
+
+type errandKind int
+
+const (
+	propose errandKind = iota
+	barrier
+	pause
+)
+
+type result struct {
+	errand errand
+	err    error
+}
+
+// Run makes updates into entries until ctx ends; then it answers all that wait, and returns nil. It may be called once.
+func (s *Store) Run(ctx context.Context) error {
+	if s.cfg.Proposer == nil {
+		return errors.New("state: run without a proposer")
+	}
+	s.mu.Lock()
+	twice := s.running
+	s.running = true
+	s.mu.Unlock()
+	if twice {
+		return errors.New("state: run twice")
+	}
+	c := &committer{
+		s: s, open: new(batch),
+		// A batch in flight and a barrier or pause can be outstanding together, when a term ends and the next begins.
+		errands: make(chan errand, 4), results: make(chan result, 4),
+	}
+	c.log = updateLog{cfg: &s.cfg, at: map[place]int{}, interner: &c.interner}
+	go c.work(ctx)
+	c.loop(ctx)
+	close(c.errands)
+	c.shutdown()
+	return nil
+}
+
+func (c *committer) work(ctx context.Context) {
+	defer close(c.results)
+	for j := range c.errands {
+		r := result{errand: j}
+		switch j.kind {
+		case propose:
+			_, r.err = c.s.cfg.Proposer.Propose(ctx, j.batch.data)
+		case barrier:
+			r.err = c.s.cfg.Barrier(ctx)
+		case pause:
+			if c.s.cfg.Pause != nil {
+				c.s.cfg.Pause(ctx, j.attempt)
+			}
+		}
+		c.results <- r
+	}
+}
+
+func (c *committer) loop(ctx context.Context) {
+	for {
+		c.take()
+		c.followTerm()
+		c.runBacklog()
+		c.propose()
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.s.poke:
+		case r := <-c.results:
+			c.settle(r)
+		case x := <-c.s.cancels:
+			c.cancel(x)
+		}
+	}
+}
+
+// shutdown answers everybody. What is in flight is waited for: its context has ended.
+func (c *committer) shutdown() {
+	for r := range c.results {
+		if r.errand.kind == propose {
+			c.inflight = nil
+			c.s.inflight.Store(nil)
+			c.answer(r.errand.batch.calls, c.verdict(r.errand.batch, r.err))
+		}
+	}
+	c.s.mu.Lock()
+	c.s.ended = true
+	c.s.mu.Unlock()
+	c.take()
+	c.abandon(append(c.open.calls, c.backlog...))
+	c.open, c.backlog = new(batch), nil
+}
+
+// take moves what was asked for since to the backlog.
+func (c *committer) take() {
+	c.s.mu.Lock()
+	taken := c.s.pending
+	c.s.pending = nil
+	for _, x := range taken {
+		x.taken = true
+	}
+	c.s.mu.Unlock()
+	c.backlog = append(c.backlog, taken...)
+}
+
+// followTerm notices that a term began or ended. What was built in the last one is void, save what is in flight.
+func (c *committer) followTerm() {
+	c.s.mu.Lock()
+	now := c.s.term
+	c.s.mu.Unlock()
+	if now == c.term {
+		c.followState()
+		return
+	}
+	c.term = now
+	c.abandon(c.open.calls)
+	c.reset()
+	c.certain()
+	c.rejections = 0
+	kept := c.backlog[:0]
+	for _, x := range c.backlog {
+		if x.term == now {
+			kept = append(kept, x)
+		} else {
+			c.finish(x, ErrNotLeader)
+		}
+	}
+	clear(c.backlog[len(kept):])
+	c.backlog = kept
+}
+
+// followState notices that a doubtful entry was applied after all, or that the state was replaced.
+func (c *committer) followState() {
+	if c.uncertain != nil && c.uncertain.applied.Load() {
+		c.certain()
+	}
+	if now := c.s.restores.Load(); now != c.restores {
+		c.restores = now
+		c.rerun(c.open.calls)
+	}
+}
+
+// certain ends the wait for an outcome.
+func (c *committer) certain() {
+	if c.uncertain != nil {
+		c.uncertain = nil
+		c.s.inflight.Store(nil)
+	}
+}
+
+// reset forgets what was built: the next call runs on the committed state.
+func (c *committer) reset() {
+	c.working, c.tx, c.open = nil, nil, new(batch)
+}
+
+// runBacklog runs calls until the batch is full, or one in flight has an answer that its callers wait for.
+func (c *committer) runBacklog() {
+	if c.uncertain != nil || c.pausing {
+		return
+	}
+	n := 0
+	for ; n < len(c.backlog) && !c.open.full(&c.s.cfg) && len(c.results) == 0; n++ {
+		if x := c.backlog[n]; !x.dropped {
+			c.run(x)
+		}
+	}
+	clear(c.backlog[:n])
+	if c.backlog = c.backlog[n:]; len(c.backlog) == 0 {
+		c.backlog = nil
+	}
+}
+
+// run runs one update and makes it part of the open batch, if it has to wait for anything.
+func (c *committer) run(x *call) {
+	if x.term != c.term {
+		c.finish(x, ErrNotLeader)
+		return
+	}
+	c.prepare()
+	c.log.begin(x.by)
+	x.err = c.call(x)
+	if x.err != nil {
+		c.log.rollback()
+	}
+	x.revision = c.open.base
+	if len(c.log.changes) > 0 || !c.open.empty() {
+		x.revision++
+	}
+	if len(c.log.changes) == 0 && c.open.empty() && c.inflight == nil {
+		c.finish(x, x.err) // it saw committed data only
+		return
+	}
+	c.open.add(x, &c.log)
+}
+
+// prepare makes a transaction and an open batch to run on.
+func (c *committer) prepare() {
+	if c.working == nil {
+		v := c.s.Read()
+		c.working = v.fork()
+		c.tx = newTx(c.working, &c.log)
+		c.open.base = v.Revision
+	}
+	if len(c.open.calls) == 0 {
+		c.open.term = c.term
+		c.open.at = c.s.cfg.Now()
+		c.log.now = c.open.at
+		c.log.revision = c.open.base + 1
+	}
+}
+
+// call runs the function of x. Its panic is an error of that update, not the end of all.
+func (c *committer) call(x *call) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.s.cfg.Logger.Error("update panicked", "verb", x.by.Verb, "object", x.by.Object, "panic", p,
+				"stack", string(debug.Stack()))
+			err = fmt.Errorf("update %s of %s panicked: %v", x.by.Verb, x.by.Object, p)
+		}
+	}()
+	if err := x.fn(c.tx); err != nil {
+		return err
+	}
+	if c.log.err != nil {
+		return c.log.err
+	}
+	if c.log.size > c.s.cfg.MaxUpdateBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d go into one entry", ErrTooLarge, c.log.size, c.s.cfg.MaxUpdateBytes)
+	}
+	return nil
+}
+
+// propose closes the open batch and puts it into the log, if none is in flight.
+func (c *committer) propose() {
+	if c.inflight != nil || c.uncertain != nil || c.pausing {
+		return
+	}
+	if c.open.dirty {
+		c.rerun(c.open.calls)
+		c.runBacklog()
+	}
+	b := c.open
+	if b.empty() {
+		c.answer(b.calls, nil)
+		b.calls = nil
+		return
+	}
+	b.after = c.working.fork()
+	c.open = &batch{base: b.base + 1}
+	if err := b.encode(); err != nil {
+		// Each change was encoded before; the entry cannot fail.
+		c.reset()
+		c.answer(b.calls, err)
+		return
+	}
+	c.inflight = b
+	c.s.inflight.Store(b)
+	c.errands <- errand{kind: propose, batch: b}
+}
+
+// rerun puts calls before the backlog, to be run again on the committed state.
+func (c *committer) rerun(calls ...[]*call) {
+	var again []*call
+	for _, some := range calls {
+		again = append(again, some...)
+	}
+	c.backlog = append(again, c.backlog...)
+	c.reset()
+}
+
+// errRejected says that an entry was not taken into the log.
+var errRejected = errors.New("entry rejected")
+
+// verdict tells the callers of a batch that was proposed how it ended; nil: it is committed.
+func (c *committer) verdict(b *batch, err error) error {
+	switch {
+	case b.applied.Load():
+		return nil
+	case err == nil:
+		// It was logged in a later term than it was decided in, so it was passed over; see stale.
+		return fmt.Errorf("%w: %w: it came too late", ErrNotLeader, errRejected)
+	case c.s.cfg.Classify(err) == NotHappened:
+		return fmt.Errorf("%w: %w: %w", ErrNotLeader, errRejected, err)
+	default:
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+}
+
+// settle takes what an errand came to.
+func (c *committer) settle(r result) {
+	switch r.errand.kind {
+	case propose:
+		c.inflight = nil
+		c.settleBatch(r.errand.batch, c.verdict(r.errand.batch, r.err))
+	case barrier:
+		if r.err == nil && c.uncertain == r.errand.batch {
+			c.certain()
+		}
+	case pause:
+		c.pausing = false
+	}
+}
+
+func (c *committer) settleBatch(b *batch, verdict error) {
+	doubtful := errors.Is(verdict, ErrUnknownOutcome) && b.term == c.term
+	if !doubtful {
+		c.s.inflight.Store(nil)
+	}
+	switch {
+	case verdict == nil:
+		c.rejections = 0
+		c.propose() // first, so that the next entry is on its way while the callers wake up
+		c.answer(b.calls, nil)
+	case doubtful:
+		c.doubt(b, verdict)
+	case b.term != c.term:
+		c.answer(b.calls, verdict)
+	default:
+		c.reject(b, verdict)
+	}
+}
+
+// reject builds the batch, and what was built on it, again.
+func (c *committer) reject(b *batch, verdict error) {
+	c.rejections++
+	if c.rejections > c.s.cfg.MaxRejections {
+		c.rejections = 0
+		c.answer(b.calls, verdict)
+		b.calls = nil
+	}
+	c.rerun(b.calls, c.open.calls)
+	if c.s.cfg.Pause != nil {
+		c.pausing = true
+		c.errands <- errand{kind: pause, attempt: max(c.rejections, 1)}
+	}
+}
+
+// doubt tells the callers who changed something that nobody knows; all others run again once the outcome is known.
+func (c *committer) doubt(b *batch, verdict error) {
+	var readers []*call
+	for _, x := range b.calls {
+		if x.changed {
+			c.finish(x, verdict)
+		} else {
+			readers = append(readers, x)
+		}
+	}
+	c.rerun(readers, c.open.calls)
+	c.uncertain = b
+	if c.s.cfg.Barrier != nil {
+		c.errands <- errand{kind: barrier, batch: b}
+	}
+}
+
+// cancel answers a call whose caller gave up.
+func (c *committer) cancel(x *call) {
+	if x.dropped {
+		return // it was answered already
+	}
+	err := x.cause
+	switch {
+	case c.inflight != nil && x.changed && contains(c.inflight.calls, x):
+		err = fmt.Errorf("%w: %w", ErrUnknownOutcome, x.cause)
+	case x.changed && contains(c.open.calls, x):
+		c.open.dirty = true
+	}
+	c.finish(x, err)
+}
+
+func contains(calls []*call, x *call) bool {
+	for _, y := range calls {
+		if x == y {
+			return true
+		}
+	}
+	return false
+}
+
+// answer ends calls with the error of their function, or with err if it could not be decided.
+func (c *committer) answer(calls []*call, err error) {
+	for _, x := range calls {
+		if err == nil {
+			c.finish(x, x.err)
+		} else {
+			c.finish(x, err)
+		}
+	}
+}
+
+// abandon ends calls that were not proposed.
+func (c *committer) abandon(calls []*call) { c.answer(calls, ErrNotLeader) }
+
+func (c *committer) finish(x *call, err error) {
+	if x.dropped {
+		return
+	}
+	x.dropped = true
+	x.err = err
+	close(x.done)
+}
