@@ -13,8 +13,8 @@ import (
 	"github.com/stix-run/stix/internal/atomicfile"
 )
 
-// keyFileHead begins a key file; the number is the version of its format. The
-// key follows in hex.
+// A key file begins with the magic and the version of its format on one line;
+// the key follows in hex.
 const (
 	keyFileMagic   = "stix-seal-key "
 	keyFileVersion = "1"
