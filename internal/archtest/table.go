@@ -46,7 +46,7 @@ func table() []row {
 		{pkg: tools, may: []string{tools}, why: "internal tools know no domain"},
 		{pkg: "internal/tree/...", may: []string{tools, pb}, why: "a tree is a record of the public model, and knows nothing else"},
 
-		{pkg: "task/...", may: []string{pb, tools}, never: []string{"net", "net/http/...", "os/exec"}, calls: environment(),
+		{pkg: "task/...", may: []string{pb}, never: []string{"net", "net/http/...", "os/exec"}, calls: environment(),
 			why: "a task file means the same on every machine"},
 		{pkg: "config/...", may: []string{tools}, never: []string{"os/...", "net", "net/http/..."},
 			why: "configuration is pure: bytes in, values out"},
@@ -56,7 +56,7 @@ func table() []row {
 			never: []string{"context", "os/...", "net/...", "sync/...", "math/rand/...", "crypto/rand"},
 			why:   "scheduling is a pure decision that can be repeated and explained"},
 		{pkg: "sched/sim/...", may: []string{"sched/...", "catalog", pb}, why: "the simulator runs sched alone"},
-		{pkg: "deploy/...", may: []string{tools}, never: []string{"os/exec"}, why: "deploy renders and runs nothing"},
+		{pkg: "deploy/...", never: []string{"os/exec"}, why: "deploy renders and runs nothing"},
 		{pkg: "dashboard/...", why: "the dashboard speaks to the server like any client"},
 
 		{pkg: "client/...", may: []string{pb, tools}, why: "the SDK is a client of the public services"},
@@ -80,7 +80,7 @@ func plugins() []row {
 	return []row{
 		{pkg: provider, why: "the portable cloud knows no particular one, and no records"},
 		{pkg: "provider/providertest/...", may: []string{provider}, why: "the suite holds for every cloud"},
-		{pkg: "provider/fake/...", may: []string{provider, tools}, never: []string{"testing/..."}, why: "the fake cloud ships"},
+		{pkg: "provider/fake/...", may: []string{provider}, never: []string{"testing/..."}, why: "the fake cloud ships"},
 		{pkg: "provider/*/...", may: []string{provider, tools}, why: "a driver knows its own cloud and nothing that decides"},
 		{pkg: "provider/all", may: []string{"provider/..."}, why: "the registry lists drivers"},
 
