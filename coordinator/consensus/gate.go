@@ -60,8 +60,9 @@ func (g *gate) stop() {
 	g.stopped = true
 }
 
-// wait returns when no call is inside, or with the context's error.
-func (g *gate) wait(ctx context.Context) error {
+// wait returns when no call is inside, or with an error when ctx is done or giveUp
+// is closed.
+func (g *gate) wait(ctx context.Context, giveUp <-chan struct{}) error {
 	g.mu.Lock()
 	if g.running == 0 {
 		g.mu.Unlock()
@@ -77,5 +78,7 @@ func (g *gate) wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-giveUp:
+		return ErrStopped
 	}
 }

@@ -96,6 +96,8 @@ func (n *Node) isEnding() bool {
 	select {
 	case <-n.ending:
 		return true
+	case <-n.fault.done:
+		return true
 	default:
 		return false
 	}
@@ -175,6 +177,7 @@ func (n *Node) stepBack(ctx context.Context, changed <-chan struct{}, failures i
 	case <-changed:
 	case <-timer.C:
 	case <-n.ending:
+	case <-n.fault.done:
 	case <-ctx.Done():
 	}
 }

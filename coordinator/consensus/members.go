@@ -63,7 +63,7 @@ func (n *Node) TransferLeadership(ctx context.Context, id string) error {
 	defer n.calls.resume()
 	drain, cancel := context.WithTimeout(ctx, n.cfg.StopTimeout)
 	defer cancel()
-	if err := n.calls.wait(drain); err != nil {
+	if err := n.calls.wait(drain, n.fault.done); err != nil {
 		return fmt.Errorf("drain proposals: %w", err)
 	}
 	return n.call(ctx, read, func(r *raft.Raft) error {

@@ -63,8 +63,9 @@ func New(cfg Config) (*Node, error) {
 // When ctx is done it refuses new calls, waits for the leadership function and for
 // calls under way, hands leadership to another voter, and returns nil with
 // everything closed. After a fault (of the state machine, or of the disk) it cuts
-// its peers off at once and returns the cause. Only after ErrDiskStalled may a
-// goroutine be left behind: the one that the disk does not let go.
+// its peers off at once and returns the cause. Only where a disk or a state
+// machine does not let go of a goroutine is it left behind, and Run returns an
+// error.
 func (n *Node) Run(ctx context.Context) error {
 	if n.ran.Swap(true) {
 		return errors.New("consensus: Run was called before")
@@ -126,10 +127,10 @@ func (n *Node) watch(r *raft.Raft, stop <-chan struct{}) {
 // hangs would hold it for ever; what is still held then is left behind.
 func (n *Node) stop(s stores, r *raft.Raft) {
 	close(n.ending)
-	n.bounded(n.work.wait)
+	n.bounded(func(ctx context.Context) error { return n.work.wait(ctx, nil) })
 	n.bounded(n.handOver)
 	n.calls.stop()
-	n.bounded(n.calls.wait)
+	n.bounded(func(ctx context.Context) error { return n.calls.wait(ctx, nil) })
 	if errors.Is(n.fault.cause(), ErrDiskStalled) {
 		go n.release(s, r)
 		return
@@ -142,7 +143,7 @@ func (n *Node) stop(s stores, r *raft.Raft) {
 	select {
 	case <-released:
 	case <-time.After(n.cfg.StopTimeout):
-		n.logger.Error("node does not stop", "timeout", n.cfg.StopTimeout)
+		n.fault.raise(fmt.Errorf("node does not stop in %s", n.cfg.StopTimeout))
 	}
 }
 
@@ -162,7 +163,7 @@ func (n *Node) bounded(step func(context.Context) error) {
 // release closes everything, as soon as the library lets go of it. The log must
 // not be closed under it.
 func (n *Node) release(s stores, r *raft.Raft) {
-	_ = n.calls.wait(context.Background())
+	_ = n.calls.wait(context.Background(), nil)
 	if err := r.Shutdown().Error(); err != nil {
 		n.logger.Debug("shut down", "error", err)
 	}

@@ -15,19 +15,20 @@ import (
 // of ctx included, is an ErrUnknownOutcome: the entry may be committed, or still
 // become so.
 func (n *Node) Propose(ctx context.Context, data []byte) (index uint64, err error) {
+	var committed uint64 // not the result: the call may outlive this one
 	err = n.call(ctx, write, func(r *raft.Raft) error {
 		future := r.Apply(data, 0)
 		if err := future.Error(); err != nil {
 			return err
 		}
-		index = future.Index()
+		committed = future.Index()
 		if err, ok := future.Response().(error); ok {
 			return err
 		}
 		return nil
 	})
 	if err == nil {
-		return index, nil
+		return committed, nil
 	}
 	if errors.Is(err, ErrNotLeader) || errors.Is(err, ErrRejected) || errors.Is(err, ErrUnknownOutcome) {
 		return 0, err
@@ -116,7 +117,7 @@ func (n *Node) snapshotInBackground() {
 	go func() {
 		defer n.calls.leave()
 		if err := r.Snapshot().Error(); err != nil {
-			n.logger.Warn("cannot take snapshot", "error", err)
+			n.logger.Debug("snapshot for size", "error", err) // the library has told operators
 		}
 	}()
 }
