@@ -169,29 +169,30 @@ const (
 )
 
 func jobIndexes() []index[*stixv1.Job] {
-	active := func(m *stixv1.Job) bool {
-		return m.State >= stixv1.JobState_JOB_STATE_INIT && m.State <= stixv1.JobState_JOB_STATE_RUNNING
-	}
 	return []index[*stixv1.Job]{
 		JobsOfCluster: {name: "cluster", place: func(m *stixv1.Job) (string, int64, bool) {
 			return m.ClusterUid, m.Number, true
 		}},
 		JobsActive: {name: "active", place: func(m *stixv1.Job) (string, int64, bool) {
-			return m.ClusterUid, m.Number, active(m)
+			return m.ClusterUid, m.Number, activeJob(m)
 		}},
 		JobsQueued: {name: "queued", place: func(m *stixv1.Job) (string, int64, bool) {
-			return m.ClusterUid, m.Number, active(m) && m.AllottedAt == 0
+			return m.ClusterUid, m.Number, activeJob(m) && m.AllottedAt == 0
 		}},
 		JobsAllotted: {name: "allotted", place: func(m *stixv1.Job) (string, int64, bool) {
-			return m.ClusterUid, m.Number, active(m) && m.AllottedAt != 0
+			return m.ClusterUid, m.Number, activeJob(m) && m.AllottedAt != 0
 		}},
 		JobsCancelledQueued: {name: "cancelled", place: func(m *stixv1.Job) (string, int64, bool) {
-			return m.ClusterUid, m.Number, active(m) && m.AllottedAt == 0 && m.CancelRequestedAt != 0
+			return m.ClusterUid, m.Number, activeJob(m) && m.AllottedAt == 0 && m.CancelRequestedAt != 0
 		}},
 		JobsOfSpec: {name: "spec", place: func(m *stixv1.Job) (string, int64, bool) {
 			return m.SpecUid, 0, m.SpecUid != ""
 		}},
 	}
+}
+
+func activeJob(m *stixv1.Job) bool {
+	return m.State >= stixv1.JobState_JOB_STATE_INIT && m.State <= stixv1.JobState_JOB_STATE_RUNNING
 }
 
 func internJob(m *stixv1.Job, in *interner) {
@@ -220,10 +221,13 @@ func assignmentIndexes() []index[*stixv1.Assignment] {
 			return m.NodeUid, 0, true
 		}},
 		AssignmentsLive: {name: "live", place: func(m *stixv1.Assignment) (string, int64, bool) {
-			over := m.Status.GetState() == stixv1.AssignmentState_ASSIGNMENT_STATE_EXITED && m.Status.GetLogArchived()
-			return m.NodeUid, 0, !over
+			return m.NodeUid, 0, liveAssignment(m)
 		}},
 	}
+}
+
+func liveAssignment(m *stixv1.Assignment) bool {
+	return m.Status.GetState() != stixv1.AssignmentState_ASSIGNMENT_STATE_EXITED || !m.Status.GetLogArchived()
 }
 
 func internAssignment(m *stixv1.Assignment, in *interner) {
