@@ -143,7 +143,7 @@ func (d *decoder) unknownKey(k *value, level string, known []string) {
 			public = append(public, name)
 		}
 	}
-	d.fail(k, "unknown key %s in %s", strconv.Quote(clip(k.text)), level).Hint = nearest(k.text, public)
+	d.fail(k, "unknown key %s in %s", strconv.Quote(clip(k.spelling())), level).Hint = nearest(k.text, public)
 }
 
 // shape is the known keys of a mapping that is not carried yet.

@@ -76,7 +76,7 @@ func (d *decoder) finishWorkdir(r *reading, sub substitution) {
 	case dir == "":
 		d.wrong(r.workdir, "is empty")
 	case isURL(dir):
-		d.unsupported(r.workdir, "workdir: %s is a URL; the git form {url: URL} is", quoted(dir))
+		d.unsupported(r.workdir, "workdir: %s is a URL; the git form {url: URL} is", quoted(r.workdir.text))
 	}
 	r.task.Workdir = &stixv1.Workdir{Path: dir}
 }
@@ -93,7 +93,7 @@ func (d *decoder) finishMounts(r *reading, sub substitution) {
 	for _, e := range r.mounts.entries {
 		dest := sub.apply(e.key.text)
 		if clean := placeOnNode(dest); seen[clean] {
-			d.fail(e.key, "two file mounts have the destination %s", quoted(dest))
+			d.fail(e.key, "an earlier file mount has the destination %s, too", quoted(e.key.text))
 		} else {
 			seen[clean] = true
 		}
@@ -106,17 +106,18 @@ func (d *decoder) finishMounts(r *reading, sub substitution) {
 
 func (d *decoder) checkDestination(k *value, dest string, workdir bool) {
 	d.noNul(k, dest)
+	shown := quoted(k.text) // what substitution put in may be secret
 	switch {
 	case k.kind == nullKind:
 		d.fail(k, "a file mount has no destination; put ~ in quotes where it is meant as one")
 	case dest == "":
 		d.fail(k, "the destination of a file mount is empty")
 	case isURL(dest):
-		d.fail(k, "the destination %s of a file mount is a URL: it has to be a path on the nodes", quoted(dest))
+		d.fail(k, "the destination %s of a file mount is a URL: it has to be a path on the nodes", shown)
 	case strings.HasSuffix(dest, "/"):
-		d.fail(k, "the destination %s of a file mount ends in a slash: drop it", quoted(dest))
+		d.fail(k, "the destination %s of a file mount ends in a slash: drop it", shown)
 	case workdir && placeOnNode(dest) == workdirOnNode:
-		d.fail(k, "the destination %s of a file mount is where workdir goes", quoted(dest))
+		d.fail(k, "the destination %s of a file mount is where workdir goes", shown)
 	}
 }
 
@@ -149,9 +150,9 @@ func (d *decoder) mountSource(v *value, sub substitution) (string, bool) {
 	case source == "":
 		d.wrong(v, "the source is empty")
 	case isURL(source):
-		d.unsupported(v, "%s: the source %s is a URL, which is", v.path(), quoted(source))
+		d.unsupported(v, "%s: the source %s is a URL, which is", v.path(), quoted(v.text))
 	case strings.HasSuffix(source, "/"):
-		d.wrong(v, "the source %s ends in a slash: drop it", quoted(source))
+		d.wrong(v, "the source %s ends in a slash: drop it", quoted(v.text))
 	}
 	return source, d.noNul(v, source)
 }

@@ -2,6 +2,7 @@ package task
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -47,15 +48,18 @@ func document(t *stixv1.Task, secrets map[string]string) (*value, error) {
 	doc.put("name", text(t.GetName()))
 	doc.put("num_nodes", number(int(t.GetNumNodes())))
 	if len(t.GetResources()) > 1 {
-		return nil, fmt.Errorf("several candidates for a node are not supported yet")
+		return nil, errors.New("several candidates for a node are not supported yet")
 	}
 	for _, res := range t.GetResources() {
+		if len(res.GetAccelerators()) > 1 {
+			return nil, errors.New("several accelerators in one candidate are not supported yet")
+		}
 		if r := resourcesDocument(res); len(r.entries) > 0 {
 			doc.put("resources", r)
 		}
 	}
 	if t.GetWorkdir().GetGitUrl() != "" {
-		return nil, fmt.Errorf("a workdir from git is not supported yet")
+		return nil, errors.New("a workdir from git is not supported yet")
 	}
 	doc.put("workdir", text(t.GetWorkdir().GetPath()))
 	if len(t.GetFileMounts()) > 0 {

@@ -41,7 +41,9 @@ func (d *decoder) readDocuments(data []byte) []*value {
 			return nil
 		}
 		if len(node.Content) == 1 {
-			docs = append(docs, u.value(node.Content[0], nil, ""))
+			if doc := u.value(node.Content[0], nil, ""); doc.kind != badKind {
+				docs = append(docs, doc)
+			}
 		}
 	}
 }
@@ -121,7 +123,7 @@ type unfolding struct {
 }
 
 func (u *unfolding) value(n *yaml.Node, parent *value, step string) *value {
-	v := &value{line: n.Line, col: n.Column, parent: parent, step: step, text: "None"}
+	v := &value{kind: badKind, line: n.Line, col: n.Column, parent: parent, step: step}
 	if u.full {
 		return v
 	}
@@ -142,6 +144,7 @@ func (u *unfolding) value(n *yaml.Node, parent *value, step string) *value {
 	default:
 		if err := v.resolve(n); err != nil {
 			u.d.fail(v, "%s", err)
+			v.kind = badKind
 		}
 	}
 	return v
@@ -149,7 +152,7 @@ func (u *unfolding) value(n *yaml.Node, parent *value, step string) *value {
 
 func (u *unfolding) alias(n *yaml.Node, parent *value, step string) *value {
 	if u.open[n.Alias] {
-		v := &value{line: n.Line, col: n.Column, parent: parent, step: step, text: "None"}
+		v := &value{kind: badKind, line: n.Line, col: n.Column, parent: parent, step: step}
 		u.d.fail(v, "the alias *%s is inside of what it names", n.Value)
 		return v
 	}
@@ -158,7 +161,7 @@ func (u *unfolding) alias(n *yaml.Node, parent *value, step string) *value {
 
 // collection guards against cycles and foreign tags around list and mapping.
 func (u *unfolding) collection(n *yaml.Node, v *value, read func(*yaml.Node, *value)) {
-	if n.Style&yaml.TaggedStyle != 0 && n.Tag != "!!map" && n.Tag != "!!seq" {
+	if n.Style&yaml.TaggedStyle != 0 && n.Tag != "!!map" && n.Tag != "!!seq" && n.Tag != "!!set" {
 		u.d.fail(v, "the tag %s is not allowed", n.Tag)
 		return
 	}
@@ -170,7 +173,9 @@ func (u *unfolding) collection(n *yaml.Node, v *value, read func(*yaml.Node, *va
 func (u *unfolding) list(n *yaml.Node, v *value) {
 	v.kind = listKind
 	for i, item := range n.Content {
-		v.items = append(v.items, u.value(item, v, "["+strconv.Itoa(i)+"]"))
+		if val := u.value(item, v, strconv.Itoa(i)); val.kind != badKind {
+			v.items = append(v.items, val)
+		}
 	}
 }
 
@@ -192,7 +197,9 @@ func (u *unfolding) mapping(n *yaml.Node, v *value) {
 			merges = append(merges, n.Content[i+1])
 			continue
 		}
-		v.entries = append(v.entries, entry{key, u.value(n.Content[i+1], v, key.text)})
+		if val := u.value(n.Content[i+1], v, key.text); val.kind != badKind {
+			v.entries = append(v.entries, entry{key, val})
+		}
 	}
 	for _, m := range merges {
 		u.merge(m, v, seen)
@@ -207,11 +214,14 @@ func (u *unfolding) key(n *yaml.Node, parent *value) *value {
 		n = n.Alias
 	}
 	if n.Kind != yaml.ScalarNode {
-		v := &value{line: n.Line, col: n.Column, parent: parent, step: "?"}
+		v := &value{kind: badKind, line: n.Line, col: n.Column, parent: parent, step: "?"}
 		u.d.fail(v, "a key cannot be a list or a mapping")
 		return nil
 	}
 	v := u.value(n, parent, n.Value)
+	if v.kind == badKind {
+		return nil
+	}
 	v.step = v.text
 	return v
 }
@@ -220,6 +230,9 @@ func (u *unfolding) key(n *yaml.Node, parent *value) *value {
 // The first of several mappings wins.
 func (u *unfolding) merge(n *yaml.Node, into *value, seen map[string]*value) {
 	from := u.value(n, into, "<<")
+	if from.kind == badKind {
+		return
+	}
 	sources := []*value{from}
 	if from.kind == listKind {
 		sources = from.items

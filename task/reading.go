@@ -1,6 +1,7 @@
 package task
 
 import (
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -71,7 +72,7 @@ func (d *decoder) readNumNodes(r *reading, v *value) {
 	}
 	n, err := strconv.ParseInt(v.text, 10, 32)
 	if err != nil || n < 1 {
-		d.wrong(v, "has to be at least 1 and fit 31 bits, not %s", clip(v.source))
+		d.wrong(v, "has to be between 1 and %d, not %s", math.MaxInt32, clip(v.source))
 		return
 	}
 	r.task.NumNodes = int32(n)
@@ -126,7 +127,7 @@ func (d *decoder) readSecrets(r *reading, v *value) {
 			d.readSecret(r, e)
 		}
 	default:
-		d.wrong(v, "has to be a mapping, or a list of references, not %s", v.describe())
+		d.wrong(v, "has to be a mapping, or a list of references")
 	}
 }
 
@@ -148,7 +149,8 @@ func (d *decoder) readSecret(r *reading, e entry) {
 // option may still supply.
 func (d *decoder) readSecretReference(r *reading, v *value) {
 	if v.kind != stringKind || !referenceForm.MatchString(v.text) {
-		d.fail(v, `a secret in a list has to be "secrets:NAME", not %s; to give a value write secrets: {NAME: value}`, v.describe())
+		// What was written may be a secret itself: do not repeat it.
+		d.fail(v, `a secret in a list has to be "secrets:NAME"; to give a value write secrets: {NAME: value}`)
 		return
 	}
 	name := v.text[strings.LastIndexAny(v.text, ":.")+1:]

@@ -17,6 +17,7 @@ const (
 	stringKind
 	listKind
 	mapKind
+	badKind // already complained about; never part of a document
 )
 
 // value is a node of a document with aliases and merge keys resolved.
@@ -33,7 +34,7 @@ type value struct {
 	items   []*value
 	entries []entry
 
-	// parent and step say where the value hangs; see path.
+	// parent and step (a key or an index) say where the value hangs; see path.
 	parent *value
 	step   string
 }
@@ -41,20 +42,31 @@ type value struct {
 // entry is one line of a mapping. Its key is a scalar.
 type entry struct{ key, val *value }
 
-// path prints where the value is: "resources.any_of[0].cpus".
+// path prints where the value is: resources.any_of[0].cpus, or
+// file_mounts["/data"] for keys that are no plain words.
 func (v *value) path() string {
-	var steps []string
-	for ; v != nil && v.parent != nil; v = v.parent {
-		steps = append(steps, v.step)
+	if v.parent == nil {
+		return ""
 	}
-	var b strings.Builder
-	for i := len(steps) - 1; i >= 0; i-- {
-		if b.Len() > 0 && !strings.HasPrefix(steps[i], "[") {
-			b.WriteByte('.')
-		}
-		b.WriteString(steps[i])
+	above := v.parent.path()
+	switch {
+	case v.parent.kind == listKind:
+		return above + "[" + v.step + "]"
+	case !validVarName(v.step):
+		return above + "[" + strconv.Quote(clip(v.step)) + "]"
+	case above == "":
+		return v.step
+	default:
+		return above + "." + v.step
 	}
-	return b.String()
+}
+
+// spelling is a key as the user wrote it.
+func (v *value) spelling() string {
+	if v.kind == stringKind {
+		return v.text
+	}
+	return v.source
 }
 
 // describe names the value for a sentence: "a list", "the boolean yes".

@@ -94,7 +94,7 @@ func (d *decoder) checkDockerLogin(r *reading) {
 		if len(missing) == 0 || len(missing) == len(names) {
 			continue
 		}
-		e := d.option(group.name, "the variables of a docker login belong together in "+group.name+": "+strings.Join(missing, ", ")+" is missing")
+		e := d.option(group.name, "the variables of a docker login belong together in "+group.name+"; missing: "+strings.Join(missing, ", "))
 		if i := slices.IndexFunc(group.bindings, func(b binding) bool { return slices.Contains(names, b.name) }); i >= 0 {
 			at := group.bindings[i].at
 			e.File, e.Line, e.Column = d.file, at.line, at.col
