@@ -100,9 +100,9 @@ func TestReturningFollowerDoesNotUnseatTheLeader(t *testing.T) {
 		leader, follower := c.leader(), c.follower()
 		term := leader.Term()
 		c.net.Isolate(follower.id)
-		time.Sleep(time.Minute)
+		time.Sleep(10 * time.Second)
 		c.net.Rejoin(follower.id)
-		time.Sleep(time.Minute)
+		time.Sleep(5 * time.Second)
 		if !leader.leads() || leader.Term() != term || follower.Term() != term {
 			t.Errorf("term %d became %d", term, leader.Term())
 		}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,6 +130,7 @@ type member struct {
 	mu      sync.Mutex
 	terms   []uint64 // in which it led
 	leading int
+	fail    atomic.Bool // makes its leadership function fail
 }
 
 // startMember runs a node and its leadership function until stop.
@@ -166,6 +168,9 @@ func startMember(t *testing.T, cfg Config) *member {
 }
 
 func (m *member) lead(ctx context.Context, term uint64) error {
+	if m.fail.Load() {
+		return errors.New("told to fail")
+	}
 	m.mu.Lock()
 	m.terms = append(m.terms, term)
 	m.leading++
