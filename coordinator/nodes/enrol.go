@@ -2,16 +2,12 @@ package nodes
 
 import (
 	"context"
-	"errors"
 
 	"github.com/stix-run/stix/coordinator/auth"
 	"github.com/stix-run/stix/coordinator/state"
 	"github.com/stix-run/stix/internal/tlsconf"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
 )
-
-// ErrRefused is all that a caller without a right to a certificate is told.
-var ErrRefused = errors.New("enrolment refused")
 
 // Enrol redeems a join token: one update decides and pins the node's key, so that a token works once, whatever is
 // lost on the way. A refusal becomes an event of the cluster.
@@ -42,7 +38,7 @@ func (n *Nodes) Enrol(ctx context.Context, req *stixv1.EnrolRequest) (*stixv1.En
 	}
 	if refusal != nil {
 		n.log.Warn("enrolment refused", "node", req.NodeUid, "reason", refusal)
-		return nil, ErrRefused
+		return nil, auth.ErrRefused
 	}
 	return n.cfg.Signer.Sign(req.Csr, req.NodeUid)
 }
@@ -56,7 +52,7 @@ func (n *Nodes) Renew(_ context.Context, req *stixv1.RenewRequest) (*stixv1.Enro
 	node, _ := n.store.Read().Nodes.Get(req.NodeUid)
 	if err := auth.MayRenew(node, keyHash); err != nil {
 		n.log.Warn("renewal refused", "node", req.NodeUid, "reason", err)
-		return nil, ErrRefused
+		return nil, auth.ErrRefused
 	}
 	return n.cfg.Signer.Sign(req.Csr, req.NodeUid)
 }

@@ -1,6 +1,7 @@
 package nodes
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/stix-run/stix/coordinator/state"
+	"github.com/stix-run/stix/internal/loglayout"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
 )
 
@@ -34,7 +36,7 @@ func (n *Nodes) order(view *state.View, a *stixv1.Assignment) *stixv1.Order {
 	}
 	c := newContext(view, a, job, spec)
 	o.JobNumber = job.Number
-	o.LogDir = LogDir(job)
+	o.LogDir = loglayout.Dir(job.Number, job.Meta.Name, job.Meta.Uid)
 	o.LogFile = c.logFile()
 	o.Envs = c.envs(n.secrets(spec))
 	if a.Phase == stixv1.Phase_PHASE_SETUP {
@@ -66,18 +68,6 @@ func (n *Nodes) secrets(spec *stixv1.Spec) map[string]string {
 	return s.Values
 }
 
-// LogDir is the directory of a job under ~/sky_logs ("1-hello").
-func LogDir(job *stixv1.Job) string {
-	name := job.Meta.Name
-	if name == "" {
-		name = "-"
-	}
-	if job.Number == 0 {
-		return "sync-" + job.Meta.Uid
-	}
-	return strconv.FormatInt(job.Number, 10) + "-" + strings.ReplaceAll(name, "/", "_")
-}
-
 // jobContext is what the variables of one assignment are made of.
 type jobContext struct {
 	a       *stixv1.Assignment
@@ -103,13 +93,10 @@ func newContext(view *state.View, a *stixv1.Assignment, job *stixv1.Job, spec *s
 func (c *jobContext) setup() bool { return c.a.Phase == stixv1.Phase_PHASE_SETUP }
 
 func (c *jobContext) logFile() string {
-	switch {
-	case c.setup():
-		return "tasks/setup.log"
-	case c.cluster.GetNumNodes() <= 1:
-		return "tasks/run.log"
+	if c.setup() {
+		return loglayout.SetupFile
 	}
-	return fmt.Sprintf("tasks/%d-%s.log", c.a.Rank, nodeName(c.node))
+	return loglayout.RunFile(c.a.Rank, c.node.GetIndex(), c.cluster.GetNumNodes())
 }
 
 func (c *jobContext) mounts() []*stixv1.Mount {
@@ -193,7 +180,7 @@ func (c *jobContext) clusterInfo() string {
 		Cloud  string  `json:"cloud"`
 		Region string  `json:"region"`
 		Zone   *string `json:"zone"`
-	}{c.cluster.GetMeta().GetName(), c.cluster.GetInfra(), c.cluster.GetRegion(), nil}
+	}{c.cluster.GetMeta().GetName(), c.cluster.GetInfra(), cmp.Or(c.cluster.GetRegion(), c.cluster.GetInfra()), nil}
 	text, err := json.Marshal(info)
 	if err != nil {
 		return "{}" // unreachable: strings always marshal

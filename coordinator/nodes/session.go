@@ -4,29 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
+	"github.com/stix-run/stix/coordinator/auth"
 	"github.com/stix-run/stix/coordinator/state"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
 )
 
-func itoa(i int32) string { return strconv.Itoa(int(i)) }
-
-// Refusals of a session.
-var (
-	// ErrNotLeading says that another coordinator has to be asked.
-	ErrNotLeading = errors.New("this coordinator does not lead")
-	// ErrUnknownNode says that the node is not to come back: its record is gone or final.
-	ErrUnknownNode = errors.New("the node does not exist any more")
+// Receive and Send are the transport of one session.
+type (
+	Receive = func() (*stixv1.AgentMessage, error)
+	Send    = func(*stixv1.CoordinatorMessage) error
 )
-
-// Stream is the transport of one session.
-type Stream interface {
-	Receive() (*stixv1.AgentMessage, error)
-	Send(*stixv1.CoordinatorMessage) error
-}
 
 // session is one connection of one node. One goroutine sends; what is to be sent is collected under mu.
 type session struct {
@@ -86,13 +76,12 @@ func (s *session) take() (full bool, dirty []string, replies []*stixv1.Coordinat
 	return full, dirty, replies
 }
 
-// Session serves one agent until the stream or the term ends. The caller has proved that it is nodeUID, with the key
-// of that hash.
-func (n *Nodes) Session(ctx context.Context, nodeUID, keyHash string, stream Stream) error {
-	if err := n.admit(nodeUID, keyHash); err != nil {
+// Session serves one agent, who has proved to be peer, until the stream or the term ends.
+func (n *Nodes) Session(ctx context.Context, peer auth.Peer, recv Receive, send Send) error {
+	if err := n.admit(peer); err != nil {
 		return err
 	}
-	first, err := stream.Receive()
+	first, err := recv()
 	if err != nil {
 		return err
 	}
@@ -102,7 +91,7 @@ func (n *Nodes) Session(ctx context.Context, nodeUID, keyHash string, stream Str
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := newSession(nodeUID, cancel)
+	s := newSession(peer.NodeUID, cancel)
 	if err := n.register(s); err != nil {
 		return err
 	}
@@ -111,8 +100,8 @@ func (n *Nodes) Session(ctx context.Context, nodeUID, keyHash string, stream Str
 		return err
 	}
 	received := make(chan error, 1)
-	go func() { received <- n.receive(ctx, s, stream) }()
-	err = n.send(ctx, s, stream)
+	go func() { received <- n.receive(ctx, s, recv) }()
+	err = n.send(ctx, s, send)
 	cancel()
 	// The transport ends Receive when this function returns; a message that is being handled ends with ctx.
 	select {
@@ -124,10 +113,10 @@ func (n *Nodes) Session(ctx context.Context, nodeUID, keyHash string, stream Str
 }
 
 // admit checks that the node lives and that the certificate is of the key that it enrolled with.
-func (n *Nodes) admit(nodeUID, keyHash string) error {
-	node, ok := n.store.Read().Nodes.Get(nodeUID)
-	if !ok || node.State == stixv1.NodeState_NODE_STATE_TERMINATED || node.Agent.GetPublicKeyHash() != keyHash {
-		return fmt.Errorf("node %s: %w", nodeUID, ErrUnknownNode)
+func (n *Nodes) admit(peer auth.Peer) error {
+	node, ok := n.store.Read().Nodes.Get(peer.NodeUID)
+	if !ok || node.State == stixv1.NodeState_NODE_STATE_TERMINATED || node.Agent.GetPublicKeyHash() != peer.KeyHash {
+		return fmt.Errorf("node %s: %w", peer.NodeUID, auth.ErrUnknownNode)
 	}
 	return nil
 }
@@ -137,7 +126,7 @@ func (n *Nodes) register(s *session) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.leading {
-		return ErrNotLeading
+		return state.ErrNotLeader
 	}
 	if old := n.sessions[s.nodeUID]; old != nil {
 		old.close()
@@ -161,7 +150,7 @@ func (n *Nodes) welcome(ctx context.Context, s *session, h *stixv1.Hello) error 
 	err := n.store.Update(ctx, by, func(tx *state.Tx) error {
 		node, ok := tx.Nodes.Get(s.nodeUID)
 		if !ok {
-			return ErrUnknownNode
+			return auth.ErrUnknownNode
 		}
 		was := node.Agent.GetState()
 		tx.Nodes.Edit(s.nodeUID, func(n *stixv1.Node) { greet(n.Agent, h, tx.Now()) })
@@ -191,10 +180,10 @@ func greet(a *stixv1.Agent, h *stixv1.Hello, now int64) {
 }
 
 // receive handles what the agent sends, one message at a time.
-func (n *Nodes) receive(ctx context.Context, s *session, stream Stream) error {
+func (n *Nodes) receive(ctx context.Context, s *session, recv Receive) error {
 	defer s.close()
 	for {
-		m, err := stream.Receive()
+		m, err := recv()
 		if err != nil {
 			return err
 		}
@@ -218,14 +207,14 @@ func (n *Nodes) handle(ctx context.Context, s *session, m *stixv1.AgentMessage) 
 }
 
 // send writes queued messages until ctx ends or the stream breaks. The welcome goes first, then all orders.
-func (n *Nodes) send(ctx context.Context, s *session, stream Stream) error {
+func (n *Nodes) send(ctx context.Context, s *session, send Send) error {
 	out := newOutbox(n, s.nodeUID)
 	timer := time.NewTicker(HeartbeatInterval)
 	defer timer.Stop()
 	for {
 		full, dirty, replies := s.take()
 		for _, m := range append(replies, out.messages(full, dirty)...) {
-			if err := stream.Send(m); err != nil {
+			if err := send(m); err != nil {
 				return err
 			}
 		}
@@ -235,7 +224,7 @@ func (n *Nodes) send(ctx context.Context, s *session, stream Stream) error {
 		case <-s.wake:
 		case <-timer.C:
 			// A sign of life for the agent: an acknowledgement of nothing.
-			if err := stream.Send(&stixv1.CoordinatorMessage{Message: &stixv1.CoordinatorMessage_ReportAck{ReportAck: &stixv1.ReportAck{}}}); err != nil {
+			if err := send(&stixv1.CoordinatorMessage{Message: &stixv1.CoordinatorMessage_ReportAck{ReportAck: &stixv1.ReportAck{}}}); err != nil {
 				return err
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stix-run/stix/coordinator/state"
+	"github.com/stix-run/stix/internal/loglayout"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
 )
 
@@ -100,8 +101,5 @@ func setAgentState(tx *state.Tx, nodeUID string, to stixv1.AgentState) {
 
 // nodeName is a node as people know it: "head" or "worker2".
 func nodeName(n *stixv1.Node) string {
-	if n.Index == 0 {
-		return "head"
-	}
-	return "worker" + itoa(n.Index)
+	return loglayout.Node(n.Index)
 }

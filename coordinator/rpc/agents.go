@@ -36,7 +36,7 @@ func (s *server) Session(ctx context.Context, stream *connect.BidiStream[stixv1.
 		return err
 	}
 	hash, _ := ctx.Value(nodeKeyHashKey).(string)
-	return s.Nodes.Session(ctx, node, hash, stream)
+	return s.Nodes.Session(ctx, auth.Peer{NodeUID: node, KeyHash: hash}, stream.Receive, stream.Send)
 }
 
 // allowNode is the node that the certificate names.

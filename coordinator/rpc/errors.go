@@ -10,7 +10,6 @@ import (
 
 	"github.com/stix-run/stix/coordinator/auth"
 	"github.com/stix-run/stix/coordinator/blobs"
-	"github.com/stix-run/stix/coordinator/nodes"
 	"github.com/stix-run/stix/coordinator/state"
 	"github.com/stix-run/stix/sched"
 )
@@ -124,17 +123,17 @@ func codeOf(err error) connect.Code {
 	var denied *auth.DeniedError
 	var infeasible *sched.InfeasibleError
 	switch {
-	case errors.As(err, &denied), errors.Is(err, nodes.ErrRefused):
+	case errors.As(err, &denied), errors.Is(err, auth.ErrRefused):
 		return connect.CodePermissionDenied
 	case errors.As(err, &infeasible):
 		return connect.CodeResourceExhausted
-	case errors.Is(err, nodes.ErrUnknownNode):
+	case errors.Is(err, auth.ErrUnknownNode):
 		return connect.CodePermissionDenied
-	case errors.Is(err, nodes.ErrNotLeading), errors.Is(err, state.ErrNotLeader), errors.Is(err, state.ErrUnknownOutcome):
+	case errors.Is(err, state.ErrNotLeader), errors.Is(err, state.ErrUnknownOutcome):
 		return connect.CodeUnavailable
 	case errors.Is(err, blobs.ErrNotFound):
 		return connect.CodeNotFound
-	case errors.Is(err, blobs.ErrNoRoom):
+	case errors.Is(err, blobs.ErrNoSpace):
 		return connect.CodeResourceExhausted
 	case errors.Is(err, context.Canceled):
 		return connect.CodeCanceled

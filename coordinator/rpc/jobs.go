@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/stix-run/stix/coordinator/auth"
-	"github.com/stix-run/stix/coordinator/nodes"
 	"github.com/stix-run/stix/coordinator/state"
+	"github.com/stix-run/stix/internal/loglayout"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
 	"github.com/stix-run/stix/sched"
 )
@@ -39,7 +39,11 @@ type submission struct {
 
 // newSubmission seals the secrets of the task: from here on they are in clear nowhere.
 func (s *server) newSubmission(m *mutation, t *stixv1.Task, mounts []*stixv1.Mount) (*submission, error) {
-	if missing := s.Blobs.Absent(roots(mounts)); len(missing) > 0 {
+	missing, err := s.Blobs.Missing(roots(mounts)) // which also keeps what is there until the record refers to it
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 {
 		return nil, refuse(KindInvalid, "upload the files again", "files of the task are not on the server: %s", strings.Join(missing, ", "))
 	}
 	task := proto.CloneOf(t)
@@ -222,7 +226,7 @@ func jobView(view *state.View, c *stixv1.Cluster, job *stixv1.Job) *stixv1.JobVi
 	spec, _ := view.Specs.Get(job.SpecUid)
 	return &stixv1.JobView{
 		Job: job, ClusterName: c.Meta.Name, UserName: spec.GetUserName(),
-		Resources: resourcesText(job, spec.GetTask()), LogPath: "~/sky_logs/" + nodes.LogDir(job),
+		Resources: resourcesText(job, spec.GetTask()), LogPath: "~/sky_logs/" + loglayout.Dir(job.Number, job.Meta.Name, job.Meta.Uid),
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 	"connectrpc.com/connect"
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/stix-run/stix/coordinator/auth"
 	"github.com/stix-run/stix/coordinator/blobs"
 	"github.com/stix-run/stix/coordinator/logs"
-	"github.com/stix-run/stix/coordinator/nodes"
 	"github.com/stix-run/stix/coordinator/state"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
 	"github.com/stix-run/stix/proto/stix/v1/stixv1connect"
@@ -30,7 +30,7 @@ const maxMessage = 16 << 20
 type AgentSessions interface {
 	Enrol(context.Context, *stixv1.EnrolRequest) (*stixv1.EnrolResponse, error)
 	Renew(context.Context, *stixv1.RenewRequest) (*stixv1.EnrolResponse, error)
-	Session(ctx context.Context, nodeUID, keyHash string, stream nodes.Stream) error
+	Session(ctx context.Context, peer auth.Peer, recv func() (*stixv1.AgentMessage, error), send func(*stixv1.CoordinatorMessage) error) error
 	LogComplete(ctx context.Context, assignmentUID string) error
 	Sessions() int
 }

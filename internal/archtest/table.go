@@ -64,7 +64,7 @@ func table() []row {
 		{pkg: "cmd/stix", may: []string{"cmd/stix/command/...", tools}, why: "programs are flags in, exit code out"},
 		{pkg: "cmd/stix/command/...", may: []string{"client/...", "task/...", "config/...", "deploy/...", pb, tools},
 			why: "a command is a client and knows no server's parts"},
-		{pkg: "cmd/stixd", may: []string{"coordinator", "provider/all", "storage/all", "catalog/fetch/...", "config/...", tools},
+		{pkg: "cmd/stixd", may: []string{"coordinator", "provider/...", "storage/...", "catalog/fetch/...", "config/...", tools},
 			why: "programs are flags in, exit code out; coordinator.New does the wiring"},
 		{pkg: "cmd/stix-agent", may: []string{"agent/...", tools}, why: "programs are flags in, exit code out; agent.New does the wiring"},
 		{pkg: "cmd/*/...", may: []string{"client/...", "sched/sim/...", "catalog/...", "task/...", pb, tools},
@@ -102,6 +102,7 @@ func coordinatorRows() []row {
 		{pkg: control, may: []string{tools}, why: "to what runs reconcilers, keys are strings"},
 		{pkg: auth, may: []string{protos, state, tools}, never: []string{"net/http/..."},
 			why: "who may do what does not depend on how it was asked"},
+		{pkg: "coordinator/statetest", may: []string{protos, state, tools}, why: "tests of behaviours share one real store"},
 		{pkg: "coordinator/clusters/...", may: []string{protos, state, control, "sched", "catalog", provider, "deploy", auth, tools},
 			why: behaviours},
 		{pkg: "coordinator/dispatch/...", may: []string{protos, state, control, "sched", tools}, why: behaviours},
@@ -129,7 +130,7 @@ func agentRows() []row {
 // the suites, and what a real store is made of.
 func harness() []string {
 	return []string{tools, protos, provider, "provider/fake/...", "provider/providertest/...", storage, "storage/storagetest/...",
-		state, control, "coordinator/consensus/..."}
+		state, control, "coordinator/consensus/...", "coordinator/statetest"}
 }
 
 // exclusive maps packages from outside this module to the only packages that
