@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/stix-run/stix/internal/tree"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
 )
 
@@ -15,21 +16,24 @@ const (
 	missingBatch = 8192
 )
 
-// Object is one blob that a tree is made of.
-type Object struct {
-	// Hash is the hex SHA-256 of the content.
-	Hash string
-	// Kind of the blob.
-	Kind stixv1.BlobKind
-	// Open returns the content. It is called once per attempt to send.
-	Open func() (io.ReadCloser, error)
-}
-
-// Upload sends those of the objects that the server does not hold: children
-// before the tree objects that name them, the order of the slice. Roots are the
-// hashes of the trees; when the server holds them all, that is the one small
-// call made. Sent counts what went over the wire.
-func (c *Client) Upload(ctx context.Context, roots []string, objects []Object) (sent Sent, err error) {
+// Upload sends what of the trees the server does not hold, children before the
+// tree objects that name them. When it holds the roots it holds everything: that
+// costs one small call. Sent counts what went over the wire.
+//
+// A file that changed since its tree was built ends it with tree.ErrChanged in
+// the error's chain: build the tree again.
+func (c *Client) Upload(ctx context.Context, trees ...*tree.Result) (sent Sent, err error) {
+	var roots []string
+	var objects []tree.Object
+	for _, t := range trees {
+		roots = append(roots, t.Root)
+		for _, hash := range t.Order {
+			objects = append(objects, t.Objects[hash])
+		}
+	}
+	if len(roots) == 0 {
+		return sent, nil
+	}
 	r := retry{c: c, patience: c.cfg.Patience}
 	fewest := len(objects) + 1
 	for {
@@ -55,7 +59,7 @@ type Sent struct {
 
 // uploadOnce asks anew what is missing: what an earlier attempt brought over is
 // not sent again. Left is how many were missing when it asked.
-func (c *Client) uploadOnce(ctx context.Context, roots []string, objects []Object, sent *Sent) (left int, err error) {
+func (c *Client) uploadOnce(ctx context.Context, roots []string, objects []tree.Object, sent *Sent) (left int, err error) {
 	missing, err := c.missing(ctx, roots)
 	if err != nil || len(missing) == 0 {
 		return 0, err
@@ -86,7 +90,7 @@ func (c *Client) missing(ctx context.Context, hashes []string) (map[string]bool,
 	return missing, nil
 }
 
-func (c *Client) send(ctx context.Context, objects []Object, missing map[string]bool, sent *Sent) error {
+func (c *Client) send(ctx context.Context, objects []tree.Object, missing map[string]bool, sent *Sent) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.blobs.Upload(ctx)
@@ -128,7 +132,7 @@ func uploadError(stream interface {
 	return err
 }
 
-func sendObject(o Object, put func(*stixv1.UploadRequest) error) error {
+func sendObject(o tree.Object, put func(*stixv1.UploadRequest) error) error {
 	content, err := o.Open()
 	if err != nil {
 		return &Error{Kind: Invalid, Message: fmt.Sprintf("read file for upload: %v", err), cause: err}

@@ -1,0 +1,290 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stix-run/stix/internal/ids"
+	stixv1 "github.com/stix-run/stix/proto/stix/v1"
+)
+
+const launchHelp = `Launch a cluster or task.
+
+If ENTRYPOINT is a task file (YAML), it is read. Otherwise it is taken as a
+bash command. The cluster is brought up, or reused when it is up; files are
+synced and setup is run on all of its nodes; then the job is queued.
+
+Exit code: that of the job when it is streamed (0 succeeded, 100 failed,
+103 cancelled), otherwise 0 when it was submitted, 1 for errors.`
+
+// launchFlags are the options of launch beside the task's.
+type launchFlags struct {
+	task                                      taskFlags
+	cluster                                   string
+	dryRun, detach, async, yes, noSetup, fast bool
+}
+
+func newLaunch(a *app) *cobra.Command {
+	var f launchFlags
+	cmd := newCommand("launch [OPTIONS] [ENTRYPOINT]...", "Launch a cluster or task.", func(cmd *cobra.Command, args []string) error {
+		return a.launch(cmd, args, &f)
+	})
+	cmd.Long = launchHelp
+	flags := cmd.Flags()
+	flags.StringVarP(&f.cluster, "cluster", "c", "", "A cluster name: of one to reuse, or to bring up. Without it a name is made up.")
+	flags.BoolVar(&f.dryRun, "dryrun", false, "Show where the task would run, and do nothing.")
+	flags.BoolVarP(&f.detach, "detach-run", "d", false, "Return when the job is submitted, without streaming its log (-no-d streams).")
+	flags.BoolVarP(&f.yes, "yes", "y", false, "Skip confirmation prompts.")
+	flags.BoolVar(&f.noSetup, "no-setup", false, "Skip setup.")
+	flags.BoolVar(&f.fast, "fast", false, "Skip setup when the cluster is up already.")
+	addAsync(flags, &f.async)
+	f.task.add(flags)
+	addLaunchNotYet(cmd)
+	completeFlag(cmd, "cluster", a.completeClusters)
+	return cmd
+}
+
+func addLaunchNotYet(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.IntP("idle-minutes-to-autostop", "i", 0, "Autostop.")
+	f.String("wait-for", "", "Autostop.")
+	f.Bool("down", false, "Autodown.")
+	f.BoolP("retry-until-up", "r", false, "Retry.")
+	f.Bool("docker", false, "Docker.")
+	f.String("clone-disk-from", "", "Clone a disk.")
+	f.String("clone", "", "Clone a disk.")
+	f.Bool("resize", false, "Resize the cluster.")
+	f.StringP("workspace", "w", "", "Workspace.")
+	f.String("priority", "", "Priority.")
+	refuse(f, "idle-minutes-to-autostop", "wait-for", "down", "retry-until-up", "docker", "clone-disk-from", "clone",
+		"resize", "workspace", "priority")
+}
+
+func (a *app) launch(cmd *cobra.Command, args []string, f *launchFlags) error {
+	ctx := cmd.Context()
+	if err := a.checkClusterName(ctx, cmd, f); err != nil {
+		return err
+	}
+	t, err := a.readTask(ctx, cmd, args, &f.task)
+	if err != nil {
+		return err
+	}
+	if err := a.connect(ctx); err != nil {
+		return err
+	}
+	req := &stixv1.LaunchRequest{
+		RequestId: ids.New(), ClusterName: f.cluster, Task: t, NoSetup: f.noSetup, Fast: f.fast,
+		Command: a.commandLine(), UserName: a.user.name,
+	}
+	agreed, err := a.plan(ctx, req, f)
+	if err != nil || f.dryRun {
+		return err
+	}
+	return a.launchNow(ctx, req, f, agreed)
+}
+
+// checkClusterName asks about a name that looks like a misplaced file.
+func (a *app) checkClusterName(ctx context.Context, cmd *cobra.Command, f *launchFlags) error {
+	if f.cluster == "" {
+		if cmd.Flags().Changed("cluster") {
+			return usage(cmd, "Invalid value for '-c' / '--cluster': the name is empty.")
+		}
+		return nil
+	}
+	_, err := os.Stat(a.abs(f.cluster))
+	if err != nil && !hasSuffix(f.cluster, ".yaml", ".yml", ".json") {
+		return nil
+	}
+	a.notice("Warning: the cluster name '%s' looks like a file.", f.cluster)
+	if f.yes {
+		return nil
+	}
+	return a.confirm(ctx, "Proceed anyway?", false)
+}
+
+// plan shows where the task would run and asks whether to go on. With -y and no
+// dry run the answer to the launch itself tells the plan, and plan does nothing;
+// agreed says that the user was asked.
+func (a *app) plan(ctx context.Context, req *stixv1.LaunchRequest, f *launchFlags) (agreed bool, err error) {
+	if f.yes && !f.dryRun {
+		return false, nil
+	}
+	dry := &stixv1.LaunchRequest{
+		RequestId: ids.New(), ClusterName: req.ClusterName, Task: req.Task, NoSetup: req.NoSetup, Fast: req.Fast,
+		DryRun: true, UserName: req.UserName,
+	}
+	res, err := a.client.Launch(ctx, dry)
+	if err != nil {
+		return false, err
+	}
+	if err := a.showPlan(res); err != nil || f.dryRun {
+		if err == nil {
+			a.notice("Dryrun finished.")
+		}
+		return false, err
+	}
+	if res.GetReused() {
+		return true, nil
+	}
+	return true, a.confirm(ctx, fmt.Sprintf("Launching a new cluster '%s'. Proceed?", res.GetClusterName()), true)
+}
+
+// showPlan writes the table of where a new cluster runs, or that one is reused.
+func (a *app) showPlan(res *stixv1.LaunchResponse) error {
+	if res.GetReused() {
+		return a.printf("Running on cluster: %s\n", res.GetClusterName())
+	}
+	p := res.GetPlan()
+	if p == nil {
+		return nil
+	}
+	n := p.GetNumNodes()
+	if err := a.printf("Considered resources (%d %s):\n", n, plural(int(n), "node", "nodes")); err != nil {
+		return err
+	}
+	t := &table{header: []string{"INFRA", "INSTANCE", "vCPUs", "Mem(GB)", "GPUS", "COST ($)", "CHOSEN"}}
+	t.add(append(
+		plain(infraText(p.GetInfra(), ""), instanceText(p.GetInstanceType()), amount(p.GetVcpus()), amount(p.GetMemoryGib()), "-",
+			fmt.Sprintf("%.2f", p.GetHourlyUsd())),
+		painted("✔", a.out().green),
+	)...)
+	return a.writeTable(t)
+}
+
+// launchNow sends the request and follows it, and then the job.
+func (a *app) launchNow(ctx context.Context, req *stixv1.LaunchRequest, f *launchFlags, agreed bool) error {
+	p := a.startProgress()
+	defer p.stop()
+	mounts, err := a.sync(ctx, p, a.sources(req.Task, false))
+	if err != nil {
+		return err
+	}
+	req.Mounts = mounts
+	p.stage("Launching")
+	res, err := a.client.Launch(ctx, req)
+	if err != nil {
+		return err
+	}
+	if !agreed {
+		p.pause(func() { err = a.showPlan(res) })
+		if err != nil {
+			return err
+		}
+	}
+	if f.async {
+		p.stop()
+		return a.accepted(res.GetRequestId())
+	}
+	if err := a.awaitLaunch(ctx, p, res); err != nil {
+		return err
+	}
+	p.stop()
+	return a.afterLaunch(ctx, req.Task, res, f.detach)
+}
+
+func (a *app) awaitLaunch(ctx context.Context, p *progress, res *stixv1.LaunchResponse) error {
+	name := res.GetClusterName()
+	if !res.GetReused() {
+		p.say("⚙︎ Launching on %s.", infraText(res.GetPlan().GetInfra(), ""))
+	}
+	last, err := a.await(ctx, p, res.GetRequestId())
+	if err != nil {
+		return err
+	}
+	if err := failedRequest(last); err != nil {
+		return err
+	}
+	if !res.GetReused() {
+		n := int(res.GetPlan().GetNumNodes())
+		p.say("└── %s up.", plural(n, "Instance is", "Instances are"))
+		p.say("%s Cluster launched: %s.  View logs: stix api logs %s", p.style.green("✓"), name, shortID(res.GetRequestId()))
+	}
+	return nil
+}
+
+// afterLaunch streams the job, if there is one, and says what can be done next.
+func (a *app) afterLaunch(ctx context.Context, t *stixv1.Task, res *stixv1.LaunchResponse, detach bool) error {
+	name, first, last := res.GetClusterName(), res.GetJobNumber(), max(res.GetLastJobNumber(), res.GetJobNumber())
+	if first == 0 {
+		if t.GetRun() == "" && t.GetSetup() == "" {
+			a.notice("Run commands are empty: no job was submitted.")
+		}
+		return a.printf("%s", clusterHints(name))
+	}
+	if err := a.printf("%s", submitted(first, last)); err != nil {
+		return err
+	}
+	var result error
+	if !detach {
+		result = a.streamJobs(ctx, name, first, last, res.GetJobUid())
+		if ctx.Err() != nil {
+			return result
+		}
+	}
+	if err := a.printf("%s%s", jobHints(name, first, last), clusterHints(name)); err != nil {
+		return err
+	}
+	return result
+}
+
+func submitted(first, last int64) string {
+	if first == last {
+		return fmt.Sprintf("⚙︎ Job submitted, ID: %d\n", first)
+	}
+	return fmt.Sprintf("⚙︎ Jobs submitted, IDs: %s\n", ranges(span64(first, last)))
+}
+
+func jobHints(cluster string, first, last int64) string {
+	id := fmt.Sprint(first)
+	if last > first {
+		id = ranges(span64(first, last))
+	}
+	return fmt.Sprintf("\nJob ID: %s\n📋 Useful Commands\n"+
+		"├── To cancel the job:\t\tstix cancel %s %d\n"+
+		"├── To stream job logs:\t\tstix logs %s %d\n"+
+		"└── To view job queue:\t\tstix queue %s\n", id, cluster, first, cluster, first, cluster)
+}
+
+func clusterHints(cluster string) string {
+	return fmt.Sprintf("\nCluster name: %s\n"+
+		"├── To submit a job:\t\tstix exec %s yaml_file\n"+
+		"└── To teardown the cluster:\tstix down %s\n", cluster, cluster, cluster)
+}
+
+// commandLine is what the user typed, for `status -v`. Values of secrets are
+// not for others to read.
+func (a *app) commandLine() string {
+	return strings.Join(redactSecrets(a.args), " ")
+}
+
+// redactSecrets hides the values of --secret and --env.
+func redactSecrets(args []string) []string {
+	out := make([]string, len(args))
+	hide := false
+	for i, arg := range args {
+		name, _, has := strings.Cut(strings.TrimPrefix(arg, "--secret="), "=")
+		switch {
+		case hide && strings.Contains(arg, "="):
+			name, _, _ := strings.Cut(arg, "=")
+			arg = name + "=<redacted>"
+		case strings.HasPrefix(arg, "--secret=") && has:
+			arg = "--secret=" + name + "=<redacted>"
+		}
+		hide = args[i] == "--secret"
+		out[i] = arg
+	}
+	return append([]string{"stix"}, out...)
+}
+
+func hasSuffix(s string, suffixes ...string) bool {
+	for _, suffix := range suffixes {
+		if strings.HasSuffix(s, suffix) {
+			return true
+		}
+	}
+	return false
+}
