@@ -124,8 +124,7 @@ func acceleratorsDocument(all map[string]float64) *value {
 	}
 	v := &value{kind: mapKind}
 	for name, count := range all {
-		s := pythonFloat(count)
-		s = strings.TrimSuffix(s, ".0")
+		s := strconv.FormatFloat(count, 'f', -1, 64)
 		v.add(name, &value{kind: floatKind, text: s, source: s})
 	}
 	return v
