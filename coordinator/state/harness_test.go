@@ -73,6 +73,13 @@ func (l *fakeLog) append(data []byte) {
 	}
 }
 
+// commit appends an entry that was proposed before.
+func (l *fakeLog) commit(data []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.append(data)
+}
+
 func (l *fakeLog) fail(f ...fault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
