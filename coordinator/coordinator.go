@@ -138,7 +138,7 @@ func (c *Coordinator) newBehaviours() (err error) {
 		return err
 	}
 	if c.nodes, err = nodes.New(nodes.Config{
-		Store: c.store, Signer: c.authority, Opener: cfg.Box, LogSize: c.logSize, Now: cfg.Now,
+		Store: c.store, Signer: c.authority, Opener: cfg.Box, Logs: logCopies{c.logs}, Now: cfg.Now,
 		Version: cfg.Version, Logger: log.Named("nodes"),
 	}); err != nil {
 		return err
@@ -153,8 +153,21 @@ func (c *Coordinator) newBehaviours() (err error) {
 	return err
 }
 
-func (c *Coordinator) logSize(jobUID, assignmentUID string) int64 {
-	return c.logs.Size(logs.Key{JobUID: jobUID, AssignmentUID: assignmentUID})
+// logCopies is what the nodes need of the logs.
+type logCopies struct{ store *logs.Store }
+
+// Size is part of nodes.Logs. A log that cannot be read counts as empty: a push of bytes that are there is harmless.
+func (l logCopies) Size(jobUID, assignmentUID string) int64 {
+	size, _, err := l.store.Size(logs.Key{JobUID: jobUID, AssignmentUID: assignmentUID})
+	if err != nil {
+		return 0
+	}
+	return size
+}
+
+// Abandon is part of nodes.Logs.
+func (l logCopies) Abandon(ctx context.Context, jobUID, assignmentUID string) error {
+	return l.store.Abandon(ctx, logs.Key{JobUID: jobUID, AssignmentUID: assignmentUID})
 }
 
 // join is what every new node is told.

@@ -64,4 +64,3 @@ func (l *lateTLS) tls() (*tls.Config, error) {
 	}
 	return cfg, err
 }
-

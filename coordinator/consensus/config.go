@@ -29,8 +29,9 @@ type Config struct {
 	Bootstrap []Server
 
 	// Heartbeat is how long a follower waits for its leader before it stands for
-	// election. Default 200 ms: disks here show fsyncs of up to 190 ms, and an
-	// election must not follow from one.
+	// election. Default 200 ms: disks show fsyncs of up to 190 ms, and an election
+	// must not follow from one. Without a Stream 10 s: the only voter does not wait
+	// for it (see Node.hasten), and a short one would wake an idle process often.
 	Heartbeat time.Duration
 	// Election is how long a candidate waits for votes. Default: as Heartbeat.
 	Election time.Duration
@@ -104,6 +105,9 @@ func (c Config) validateBootstrap() error {
 }
 
 func (c Config) withDefaults() Config {
+	if c.Stream == nil {
+		defaultTo(&c.Heartbeat, 10*time.Second)
+	}
 	defaultTo(&c.Heartbeat, 200*time.Millisecond)
 	defaultTo(&c.Election, c.Heartbeat)
 	defaultTo(&c.Lease, c.Heartbeat*3/4)

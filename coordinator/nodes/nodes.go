@@ -8,6 +8,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +41,14 @@ type Opener interface {
 	Open(sealed, additional []byte) ([]byte, error)
 }
 
+// Logs is what nodes needs of the coordinator's copy of the logs.
+type Logs interface {
+	// Size is how many bytes of a log there are.
+	Size(jobUID, assignmentUID string) int64
+	// Abandon ends a log whose rest nobody will hand in.
+	Abandon(ctx context.Context, jobUID, assignmentUID string) error
+}
+
 // Config of Nodes.
 type Config struct {
 	// Store of records.
@@ -48,8 +57,8 @@ type Config struct {
 	Signer Signer
 	// Opener opens the secrets of tasks.
 	Opener Opener
-	// LogSize tells how many bytes of a log the coordinator has.
-	LogSize func(jobUID, assignmentUID string) int64
+	// Logs is the coordinator's copy of the logs.
+	Logs Logs
 	// Now is the clock.
 	Now func() time.Time
 	// Version of this program, told to agents.
@@ -60,7 +69,7 @@ type Config struct {
 
 // Validate returns what is missing.
 func (c Config) Validate() error {
-	if c.Store == nil || c.Signer == nil || c.Opener == nil || c.LogSize == nil || c.Now == nil || c.Logger == nil {
+	if c.Store == nil || c.Signer == nil || c.Opener == nil || c.Logs == nil || c.Now == nil || c.Logger == nil {
 		return errors.New("nodes: every field of Config but Version is needed")
 	}
 	return nil
@@ -186,12 +195,19 @@ func (n *Nodes) lose(ctx context.Context, nodeUID string) {
 	}
 	n.mu.Unlock()
 	by := state.Actor{Subject: "coordinator/nodes", Verb: "lose", Object: "node/" + nodeUID}
+	var lost []*stixv1.Assignment
 	err := n.store.Update(ctx, by, func(tx *state.Tx) error {
-		for a := range tx.LiveAssignmentsOfNode(nodeUID) {
+		lost = slices.Collect(tx.LiveAssignmentsOfNode(nodeUID))
+		for _, a := range lost {
 			tx.Assignments.Edit(a.Meta.Uid, func(a *stixv1.Assignment) { markLost(a.Status, tx.Now()) })
 		}
 		return nil
 	})
+	for _, a := range lost {
+		if err == nil {
+			err = n.cfg.Logs.Abandon(ctx, a.JobUid, a.Meta.Uid)
+		}
+	}
 	if err != nil && ctx.Err() == nil {
 		n.log.Warn("could not end the assignments of a lost machine", "node", nodeUID, "error", err)
 	}

@@ -79,7 +79,7 @@ func (o *outbox) follow(a *stixv1.Assignment) []*stixv1.CoordinatorMessage {
 	m := &stixv1.FollowLog{AssignmentUid: uid, Stop: !want}
 	if want {
 		o.followed[uid] = struct{}{}
-		m.Offset = o.n.cfg.LogSize(a.JobUid, uid)
+		m.Offset = o.n.cfg.Logs.Size(a.JobUid, uid)
 	} else {
 		delete(o.followed, uid)
 	}

@@ -56,7 +56,7 @@ func (s *server) PushLog(ctx context.Context, stream *connect.ClientStream[stixv
 	}
 	log, complete := "", false
 	next := receiver(stream)
-	res, err := s.Logs.Push(ctx, func() (*stixv1.PushLogRequest, error) {
+	res, err := s.Config.Logs.Push(ctx, func() (*stixv1.PushLogRequest, error) {
 		m, err := next()
 		if err == nil {
 			log = cmp.Or(log, m.AssignmentUid)

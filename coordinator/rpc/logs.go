@@ -197,7 +197,7 @@ func (f *follower) flow(ctx context.Context, view *state.View, a *stixv1.Assignm
 	src := f.sources[a.Meta.Uid]
 	if src == nil {
 		src = &source{done: make(chan struct{})}
-		src.reader = f.s.Logs.Reader(key(a), f.offset(a))
+		src.reader = f.s.Config.Logs.Reader(key(a), f.offset(a)) // from now on the node hands the log in
 		f.sources[a.Meta.Uid] = src
 	}
 	started := a.Status.Pid != 0 || exited(a)
@@ -212,17 +212,10 @@ func (f *follower) flow(ctx context.Context, view *state.View, a *stixv1.Assignm
 	if !started {
 		return final || !f.req.Follow // it never will, or not now
 	}
-	if f.hopeless(a, final) {
-		src.stop()
+	if final && f.s.Now().Sub(f.over) > lateLimit {
+		src.stop() // its node does not hand the rest in
 	}
 	return false
-}
-
-// hopeless tells of a log whose end nobody will hand in.
-func (f *follower) hopeless(a *stixv1.Assignment, final bool) bool {
-	late := final && f.s.Now().Sub(f.over) > lateLimit
-	lost := a.Status.Outcome == stixv1.Outcome_OUTCOME_LOST && a.Status.LogArchived
-	return late || (lost && final && f.s.Logs.Size(key(a)) <= f.sources[a.Meta.Uid].reader.Offset())
 }
 
 func exited(a *stixv1.Assignment) bool {
@@ -255,15 +248,17 @@ func (f *follower) pump(ctx context.Context, view *state.View, a *stixv1.Assignm
 		if f.req.Tail > 0 && !resumed {
 			f.skipToTail(ctx, a, src)
 		}
-		f.copy(ctx, &chunk, src)
+		f.copy(ctx, key(a), &chunk, src)
 	})
 }
 
 // skipToTail waits until the coordinator has what the node has, then leaves out all but the last lines.
 func (f *follower) skipToTail(ctx context.Context, a *stixv1.Assignment, src *source) {
 	f.catchUp(ctx, src)
-	if at, err := f.s.Logs.Tail(key(a), int(f.req.Tail)); err == nil {
-		src.reader.Seek(at)
+	if at, err := f.s.Config.Logs.Tail(key(a), f.req.Tail); err == nil && at > 0 {
+		whole := src.reader
+		src.reader = f.s.Config.Logs.Reader(key(a), at)
+		whole.Close()
 	}
 }
 
@@ -271,16 +266,20 @@ func (f *follower) skipToTail(ctx context.Context, a *stixv1.Assignment, src *so
 func (f *follower) catchUp(ctx context.Context, src *source) {
 	ctx, cancel := context.WithTimeout(ctx, catchUpLimit)
 	defer cancel()
-	if err := src.reader.CaughtUp(ctx); err != nil {
+	if err := src.reader.CatchUp(ctx); err != nil {
 		f.s.Logger.Debug("reading a log that its node has not handed in", "error", err)
 	}
 }
 
-func (f *follower) copy(ctx context.Context, head *stixv1.LogChunk, src *source) {
+func (f *follower) copy(ctx context.Context, k logs.Key, head *stixv1.LogChunk, src *source) {
 	limit := int64(-1)
 	if !f.req.Follow {
 		f.catchUp(ctx, src)
-		limit = src.reader.Size()
+		size, _, err := f.s.Config.Logs.Size(k)
+		if err != nil {
+			return
+		}
+		limit = size
 	}
 	for limit < 0 || src.reader.Offset() < limit {
 		at := src.reader.Offset()
@@ -290,7 +289,7 @@ func (f *follower) copy(ctx context.Context, head *stixv1.LogChunk, src *source)
 		}
 		c := &stixv1.LogChunk{
 			AssignmentUid: head.AssignmentUid, Phase: head.Phase, Rank: head.Rank, NodeIndex: head.NodeIndex,
-			Ip: head.Ip, Pid: head.Pid, Offset: at, Data: data, Complete: complete,
+			Ip: head.Ip, Pid: head.Pid, Offset: at, Data: slices.Clone(data), Complete: complete,
 		}
 		select {
 		case f.out <- c:
