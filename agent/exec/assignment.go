@@ -114,19 +114,28 @@ func (a *assignment) resume(ctx context.Context) error {
 		return a.finish(ctx, lost(a.now(), err.Error()), Started{})
 	case ok:
 		return a.watch(ctx, proc)
-	case a.worker.config.Rebooted || a.state() == stixv1.AssignmentState_ASSIGNMENT_STATE_RUNNING:
-		return a.finish(ctx, a.vanished(), Started{})
+	case a.state() == stixv1.AssignmentState_ASSIGNMENT_STATE_RUNNING:
+		return a.finish(ctx, lost(a.now(), "the job's directory is gone"), Started{})
 	default:
 		return a.start(ctx)
 	}
 }
 
-// vanished is the result of a job that left no trace.
-func (a *assignment) vanished() Result {
-	if a.worker.config.Rebooted {
-		return lost(a.now(), "machine was restarted")
+// bury puts the end of what a reboot ended on record. A result that was written
+// before it is as good as any. Whether a job that left none had begun, nobody
+// knows, so it is not started again. It does not wait long: nothing runs.
+func (a *assignment) bury(ctx context.Context) error {
+	r, s := lost(a.now(), "machine was restarted"), Started{}
+	proc, ok, err := a.worker.config.Executor.Adopt(ctx, a.job)
+	if err == nil && ok {
+		proc.Kill(0)
+		found, err := proc.Wait(ctx)
+		if err != nil {
+			return nil // ctx ended
+		}
+		r, s = found, proc.Started()
 	}
-	return lost(a.now(), "the job's directory is gone")
+	return a.finish(ctx, r, s)
 }
 
 func (a *assignment) now() int64 { return a.worker.config.Now().UnixNano() }

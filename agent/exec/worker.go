@@ -24,6 +24,9 @@ type Config struct {
 	// Rebooted says that the machine was started anew since the journal was used
 	// last: nothing that ran then runs now.
 	Rebooted bool
+	// Adopted is called when what ran before is taken over: the loss of what a reboot
+	// ended is on record then. Nil means that nobody wants to know.
+	Adopted func() error
 	// Reserve returns an error when there is too little disk to begin a job. Nil
 	// means no check.
 	Reserve func() error
@@ -66,6 +69,9 @@ func New(c Config) (*Worker, error) {
 	}
 	if c.Reserve == nil {
 		c.Reserve = func() error { return nil }
+	}
+	if c.Adopted == nil {
+		c.Adopted = func() error { return nil }
 	}
 	return &Worker{config: c, inbox: make(chan struct{}, 1), assignments: map[string]*assignment{}}, nil
 }
@@ -163,10 +169,20 @@ func (w *Worker) adopt(ctx context.Context, c *crew) error {
 		w.config.Logger.Warn("sweep of earlier jobs", "error", err)
 	}
 	for _, a := range w.assignments {
-		if a.state() == stixv1.AssignmentState_ASSIGNMENT_STATE_EXITED {
-			w.config.Observer.Finish(a.uid(), a.current().GetLogBytes())
-			continue
+		if err := w.resume(ctx, c, a); err != nil {
+			return err
 		}
+	}
+	return w.config.Adopted()
+}
+
+func (w *Worker) resume(ctx context.Context, c *crew, a *assignment) error {
+	switch {
+	case a.state() == stixv1.AssignmentState_ASSIGNMENT_STATE_EXITED:
+		w.config.Observer.Finish(a.uid(), a.current().GetLogBytes())
+	case w.config.Rebooted:
+		return a.bury(ctx)
+	default:
 		c.start(func() error { return a.resume(ctx) })
 	}
 	return nil

@@ -50,6 +50,27 @@ func segments(path string) ([]segment, error) {
 	return list, nil
 }
 
+// Size returns the size of a log that nobody writes any more: the offset after its
+// last byte.
+func Size(path string) (int64, error) {
+	old, err := segments(path)
+	if err != nil {
+		return 0, err
+	}
+	base := int64(0)
+	if len(old) > 0 {
+		base = old[len(old)-1].end
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return base, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return base + info.Size(), nil
+}
+
 // Reader reads a log that may still grow, by absolute offset. It belongs to one
 // goroutine.
 type Reader struct {
