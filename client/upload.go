@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -123,7 +124,7 @@ func (c *Client) send(ctx context.Context, objects []tree.Object, missing map[st
 func uploadError(stream interface {
 	CloseAndReceive() (*stixv1.UploadResponse, error)
 }, err error) error {
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		return err
 	}
 	if _, reason := stream.CloseAndReceive(); reason != nil {

@@ -54,7 +54,7 @@ type View struct {
 
 // log is one assignment's log.
 type log struct {
-	prefix  string
+	prefix  string // with the space that ends it
 	partial []byte
 	opened  bool // the partial line's beginning is written already
 	cr      bool // the last line ended in a carriage return at the end of a chunk
@@ -128,7 +128,7 @@ func (v *View) showState(s *stixv1.LogState) {
 func (v *View) showChunk(c *stixv1.LogChunk) {
 	l := v.logs[c.GetAssignmentUid()]
 	if l == nil {
-		l = &log{prefix: v.style.prefix(prefix(v.head, c))}
+		l = &log{prefix: v.style.prefix(prefix(v.head, c)) + " "}
 		v.logs[c.GetAssignmentUid()] = l
 		v.order = append(v.order, l)
 		v.cut = v.cut || (v.cfg.Tail > 0 && c.GetOffset() > 0)
@@ -178,9 +178,12 @@ func lineEnd(data []byte) int {
 
 func (v *View) writeLine(l *log, line []byte) {
 	v.begin(l)
-	v.out.Write(l.partial)
+	if len(l.partial) > 0 {
+		v.out.Write(l.partial)
+		l.partial = l.partial[:0]
+	}
 	v.out.Write(line)
-	l.partial, l.opened, v.open = l.partial[:0], false, nil
+	l.opened, v.open = false, nil
 }
 
 // writeOpen writes a line's beginning before its end is known.
@@ -198,7 +201,6 @@ func (v *View) begin(l *log) {
 	}
 	v.breakLine()
 	v.out.WriteString(l.prefix)
-	v.out.WriteByte(' ')
 }
 
 // breakLine ends a line that another log left open.
