@@ -9,11 +9,17 @@ import (
 
 // decoder collects the complaints about one task.
 type decoder struct {
-	file string
-	errs Errors
+	file  string
+	lines int // of the file, 0 when there is none
+	errs  Errors
 }
 
+// add complains about a position. What is missing at the end of a file has one
+// behind it; it is told of the last line.
 func (d *decoder) add(line, col int, path, reason string) *Error {
+	if d.lines > 0 && line > d.lines {
+		line, col = d.lines, 1
+	}
 	e := &Error{File: d.file, Line: line, Column: col, Path: path, Reason: reason}
 	d.errs = append(d.errs, e)
 	return e

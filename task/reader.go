@@ -55,6 +55,7 @@ func (d *decoder) readable(data []byte) bool {
 		d.add(line, col, "", fmt.Sprintf("larger than %d MiB: no task file", maxBytes>>20))
 		return false
 	}
+	d.lines = 1 + bytes.Count(data, []byte("\n"))
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
 		switch {
@@ -197,7 +198,7 @@ func (u *unfolding) mapping(n *yaml.Node, v *value) {
 			merges = append(merges, n.Content[i+1])
 			continue
 		}
-		if val := u.value(n.Content[i+1], v, key.text); val.kind != badKind {
+		if val := u.value(n.Content[i+1], v, key.step); val.kind != badKind {
 			v.entries = append(v.entries, entry{key, val})
 		}
 	}
@@ -222,7 +223,7 @@ func (u *unfolding) key(n *yaml.Node, parent *value) *value {
 	if v.kind == badKind {
 		return nil
 	}
-	v.step = v.text
+	v.step = v.spelling()
 	return v
 }
 
