@@ -109,7 +109,7 @@ func (l *loader) load(data []byte) {
 	case errors.Is(err, io.EOF):
 		return
 	case err != nil:
-		l.syntaxError(err)
+		l.syntaxError(data, err)
 		return
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
@@ -121,7 +121,8 @@ func (l *loader) load(data []byte) {
 
 var syntaxLine = regexp.MustCompile(`^yaml: line (\d+): `)
 
-func (l *loader) syntaxError(err error) {
+// syntaxError says where the parser gave up; it tells lines only.
+func (l *loader) syntaxError(data []byte, err error) {
 	at, reason := &yaml.Node{Line: 1, Column: 1}, strings.TrimPrefix(err.Error(), "yaml: ")
 	if m := syntaxLine.FindStringSubmatch(err.Error()); m != nil {
 		at.Line, _ = strconv.Atoi(m[1])
@@ -131,6 +132,7 @@ func (l *loader) syntaxError(err error) {
 			at.Line++
 		}
 	}
+	at.Line = max(1, min(at.Line, 1+bytes.Count(data, []byte("\n"))))
 	l.fail(at, "", "not valid YAML: %s", reason)
 }
 
