@@ -55,23 +55,28 @@ func (e ending) wait(ctx context.Context, deadline time.Time, every time.Duratio
 			return false, nil
 		}
 		do()
-		t := time.NewTimer(every)
-		select {
-		case <-ctx.Done():
-		case <-e.ended:
-		case <-t.C:
-		}
-		t.Stop()
-		if err := ctx.Err(); err != nil {
+		if err := e.doze(ctx, every); err != nil {
 			return false, err
 		}
 	}
 }
 
-// over tells whether nothing is left. It looks twice, because a process that is being started can be missed once.
-func (e ending) over() bool {
-	return e.alone() && len(e.crew.members()) == 0 && e.alone() && len(e.crew.members()) == 0
+func (e ending) doze(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.ended:
+	case <-t.C:
+	}
+	return nil
 }
+
+// over tells whether nothing is left. It looks twice, because a process that is being started can be missed once.
+func (e ending) over() bool { return e.clear() && e.clear() }
+
+func (e ending) clear() bool { return e.alone() && len(e.crew.members()) == 0 }
 
 func (e ending) alone() bool { return e.reap == nil || !e.reap() }
 

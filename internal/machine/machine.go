@@ -142,13 +142,31 @@ func (d Dir) Create(r Record, bootstrap []byte) error {
 			return err
 		}
 	}
-	if err := atomicfile.Write(d.Bootstrap(), bootstrap, 0o600); err != nil {
-		return err
-	}
 	if err := os.WriteFile(d.changeLock(), nil, 0o600); err != nil {
 		return err
 	}
-	return d.Save(r)
+	data, err := r.Encode()
+	if err != nil {
+		return err
+	}
+	// Nobody sees the directory yet, so its files need not be replaced atomically, only be on the disk: files first, then the
+	// names of them, which costs next to nothing more.
+	if err := writeSync(d.Bootstrap(), bootstrap); err != nil {
+		return err
+	}
+	if err := writeSync(d.record(), data); err != nil {
+		return err
+	}
+	return errors.Join(atomicfile.SyncDir(d.Agent()), atomicfile.SyncDir(string(d)))
+}
+
+func writeSync(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // Load reads the record. It needs no lock.

@@ -15,7 +15,7 @@ const (
 	// grace is how long the machine's processes have from SIGTERM to SIGKILL.
 	grace = 2 * time.Second
 	// patience is how long a supervisor may take to end its machine before it is taken to hang.
-	patience = 10 * time.Second
+	patience = 5 * time.Second
 	// envLock tells a new supervisor the descriptor of its lock, which its starter has taken for it.
 	envLock = "STIX_SUPERVISOR_LOCK_FD"
 	lockFD  = 3

@@ -1,10 +1,9 @@
 package local
 
 import (
-	"encoding/binary"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -52,8 +51,6 @@ const sharedAddress = "127.0.0.1"
 
 // spreadAddress is an address in 127.64.0.0/10 that follows from id and attempt; the last octet is never 0 or 255.
 func spreadAddress(id string, attempt int) string {
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%s %d", id, attempt)
-	b := binary.BigEndian.AppendUint64(nil, h.Sum64())
-	return fmt.Sprintf("127.%d.%d.%d", 64+b[0]%64, b[3], 1+b[5]%254)
+	h := sha256.Sum256(fmt.Appendf(nil, "%s %d", id, attempt))
+	return fmt.Sprintf("127.%d.%d.%d", 64+h[0]%64, h[1], 1+h[2]%254)
 }
