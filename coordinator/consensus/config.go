@@ -3,6 +3,7 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -69,8 +70,8 @@ type Config struct {
 // Validate reports the first thing that is wrong with the configuration.
 func (c Config) Validate() error {
 	switch {
-	case c.ID == "":
-		return errors.New("consensus: ID is required")
+	case c.ID == "" || strings.ContainsAny(c.ID, " \t\n"):
+		return fmt.Errorf("consensus: ID %q is empty or has white space", c.ID)
 	case c.FSM == nil:
 		return errors.New("consensus: FSM is required")
 	case (c.Dir == "") == (c.Stores == nil):

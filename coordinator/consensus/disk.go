@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -84,8 +85,7 @@ func createLog(path, id string) error {
 	if err != nil {
 		return err
 	}
-	format := fmt.Sprintf("%s %d %s", formatMagic, formatVersion, id)
-	if err := errors.Join(bolt.Set(keyFormat, []byte(format)), bolt.Close()); err != nil {
+	if err := errors.Join(bolt.Set(keyFormat, []byte(formatOf(id))), bolt.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(temp, path); err != nil {
@@ -118,18 +118,33 @@ func checkFormat(bolt *raftboltdb.BoltStore, id string) error {
 	if err != nil {
 		return fmt.Errorf("not a stix log: %w", err)
 	}
-	var magic, owner string
-	var version int
-	if _, err := fmt.Sscanf(string(format), "%s %d %s", &magic, &version, &owner); err != nil || magic != formatMagic {
-		return fmt.Errorf("not a stix log: format %q", format)
-	}
-	if version != formatVersion {
-		return fmt.Errorf("log has version %d, this build reads %d", version, formatVersion)
+	owner, err := parseFormat(string(format))
+	if err != nil {
+		return err
 	}
 	if owner != id {
 		return fmt.Errorf("log belongs to coordinator %s, this is %s", owner, id)
 	}
 	return nil
+}
+
+func formatOf(id string) string {
+	return fmt.Sprintf("%s %d %s", formatMagic, formatVersion, id)
+}
+
+// parseFormat returns whose log it is: "stix-raft VERSION OWNER".
+func parseFormat(format string) (owner string, err error) {
+	fields := strings.Split(format, " ")
+	if len(fields) < 2 || fields[0] != formatMagic {
+		return "", fmt.Errorf("not a stix log: format %q", format)
+	}
+	if fields[1] != strconv.Itoa(formatVersion) {
+		return "", fmt.Errorf("log has version %s, this build reads %d", fields[1], formatVersion)
+	}
+	if len(fields) != 3 || fields[2] == "" {
+		return "", fmt.Errorf("log without an owner: format %q", format)
+	}
+	return fields[2], nil
 }
 
 // sweepSnapshots removes what a crash left of snapshots that were being written;

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -276,6 +277,30 @@ func TestNobodyElseCanLookIntoTheDirectory(t *testing.T) {
 			t.Errorf("%s has mode %s", path, fs.FileMode(info.Mode().Perm()))
 		}
 	}
+}
+
+func FuzzReadSnapshotHead(f *testing.F) {
+	f.Add(snapshotHead(0))
+	f.Add(snapshotHead(1 << 63))
+	f.Add([]byte(snapshotMagic))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		index, err := readSnapshotHead(bytes.NewReader(b))
+		if err == nil && !bytes.HasPrefix(b, snapshotHead(index)) {
+			t.Errorf("%q was read as index %d", b, index)
+		}
+	})
+}
+
+func FuzzParseFormat(f *testing.F) {
+	f.Add(formatOf("a"))
+	f.Add("stix-raft 2 a")
+	f.Add("stix-raft 1")
+	f.Fuzz(func(t *testing.T, format string) {
+		owner, err := parseFormat(format)
+		if err == nil && formatOf(owner) != format {
+			t.Errorf("%q was read as %q's", format, owner)
+		}
+	})
 }
 
 func BenchmarkPropose(b *testing.B) {

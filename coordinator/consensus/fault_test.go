@@ -232,7 +232,7 @@ func TestStuckStateMachineDoesNotHoldTheStopForEver(t *testing.T) {
 		j := &journal{}
 		m := startMember(t, Config{ID: "a", Stores: NewMemoryDisk(), FSM: j})
 		waitLeads(m)
-		j.hold = make(chan struct{})
+		release := j.block()
 		go m.Propose(t.Context(), []byte("x"))
 		time.Sleep(time.Second)
 		start := time.Now()
@@ -242,6 +242,6 @@ func TestStuckStateMachineDoesNotHoldTheStopForEver(t *testing.T) {
 		if took := time.Since(start); took > time.Minute {
 			t.Errorf("stop took %s", took)
 		}
-		close(j.hold)
+		release()
 	})
 }

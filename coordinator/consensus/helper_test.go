@@ -56,6 +56,20 @@ func (j *journal) list() []string {
 	return slices.Clone(j.entries)
 }
 
+// block makes Apply wait until release is called.
+func (j *journal) block() (release func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	hold := make(chan struct{})
+	j.hold = hold
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.hold = nil
+		close(hold)
+	}
+}
+
 func (j *journal) has(entry string) bool { return slices.Contains(j.list(), entry) }
 
 func (j *journal) Snapshot() (Snapshot, error) {
@@ -275,6 +289,20 @@ func (c *cluster) leader(except ...string) *member {
 		}
 	}
 	c.t.Fatal("nobody leads after 30 s")
+	return nil
+}
+
+// elected waits for a member that the library takes for the leader, however new.
+func (c *cluster) elected() *member {
+	c.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		for _, m := range c.members {
+			if m.Stats().State == "Leader" {
+				return m
+			}
+		}
+	}
+	c.t.Fatal("nobody elected after 30 s")
 	return nil
 }
 

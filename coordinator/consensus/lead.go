@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,9 +43,9 @@ func (l *leadership) now() (leading bool, changed <-chan struct{}) {
 // Lead calls lead each time this node begins to lead, one call at a time, with the
 // new term and a context that is cancelled when leadership is lost or the node
 // stops. Before each call a barrier is passed: everything that earlier terms
-// committed is applied. Where lead returns before its term is over, the node tries
-// to hand leadership over; while it keeps it, lead is called again after a pause,
-// or, if it returned nil, only in the next term.
+// committed is applied. Where the barrier or lead fails before the term is over,
+// the node hands leadership over; while it keeps it, all is tried again after a
+// pause. Where lead returns nil, it is called again in the next term.
 //
 // Lead returns nil when ctx is done, and the node's fault or ErrStopped when Run
 // has ended. One Lead can run at a time.
@@ -79,16 +80,23 @@ func (n *Node) awaitLeadership(ctx context.Context) (<-chan struct{}, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, nil
 		case <-n.ended:
-			if err := n.fault.cause(); err != nil {
-				return nil, err
-			}
-			return nil, ErrStopped
 		}
 		if ctx.Err() != nil {
 			return nil, nil
 		}
+		if n.hasEnded() {
+			return nil, cmp.Or(n.fault.cause(), ErrStopped)
+		}
+	}
+}
+
+func (n *Node) hasEnded() bool {
+	select {
+	case <-n.ended:
+		return true
+	default:
+		return false
 	}
 }
 

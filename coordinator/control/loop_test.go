@@ -262,6 +262,27 @@ func TestLoopIsFairAmongKeys(t *testing.T) {
 	})
 }
 
+func TestLoopUsesAllItsWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder(func(context.Context, string) (Result, error) {
+			time.Sleep(time.Hour)
+			return Result{RequeueAfter: time.Minute}, nil
+		})
+		f := feed{keys: []string{"a", "b", "c"}, changes: make(chan string)}
+		stop := start(t, newLoop(t, r, f.source, 3))
+		for round := range 3 {
+			time.Sleep(time.Minute)
+			for _, key := range f.keys {
+				if n := r.count(key); n != round+1 {
+					t.Errorf("round %d: %d calls for %s", round, n, key)
+				}
+			}
+			time.Sleep(time.Hour)
+		}
+		stop()
+	})
+}
+
 func TestLoopEndsPromptlyAndWaitsForItsCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		returned := 0
