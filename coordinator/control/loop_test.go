@@ -225,9 +225,8 @@ func TestLoopBacksOffWhileAKeyFails(t *testing.T) {
 func TestLoopTreatsAPanicAsAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRecorder(func(context.Context, string) (Result, error) {
-			var none map[string]int
-			none["x"] = 1
-			return Result{}, nil
+			var none []Result
+			return none[0], nil
 		})
 		f := feed{keys: []string{"a"}, changes: make(chan string)}
 		stop := start(t, newLoop(t, r, f.source, 1))
