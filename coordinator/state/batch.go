@@ -1,6 +1,7 @@
 package state
 
 import (
+	"slices"
 	"sync/atomic"
 
 	logv1 "github.com/stix-run/stix/proto/stix/log/v1"
@@ -39,7 +40,7 @@ type batch struct {
 
 	// after is the state with the batch.
 	after *Reader
-	// data is the entry.
+	// data is the entry, made just before it is proposed.
 	data []byte
 	// applied is set by Apply.
 	applied atomic.Bool
@@ -59,7 +60,8 @@ func (b *batch) add(c *call, l *updateLog) {
 		return
 	}
 	b.updates = append(b.updates, &logv1.Update{
-		Actor: c.by.Subject, Verb: c.by.Verb, Object: c.by.Object, RequestId: c.by.RequestID, Changes: l.changes,
+		Actor: c.by.Subject, Verb: c.by.Verb, Object: c.by.Object, RequestId: c.by.RequestID,
+		Changes: slices.Clone(l.changes),
 	})
 	b.told = append(b.told, l.told...)
 	b.size += l.size

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +52,22 @@ func benchStore(b *testing.B) (*Store, func()) {
 	return s, func() { cancel(); wg.Wait() }
 }
 
+// cpu is the processor time that the process has used: the machine may be busy with other things.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// reportCPU begins to measure; the result ends it for n things.
+func reportCPU(b *testing.B) func(n int, unit string) {
+	before := cpu()
+	b.ResetTimer()
+	return func(n int, unit string) {
+		b.ReportMetric(float64((cpu()-before).Nanoseconds())/float64(n), "cpu-ns/"+unit)
+	}
+}
+
 // BenchmarkUpdate is small state changes from many callers, each a record put.
 func BenchmarkUpdate(b *testing.B) {
 	for _, callers := range []int{1, 64, 512} {
@@ -59,7 +76,7 @@ func BenchmarkUpdate(b *testing.B) {
 			defer stop()
 			var n atomic.Int64
 			b.ReportAllocs()
-			b.ResetTimer()
+			used := reportCPU(b)
 			var wg sync.WaitGroup
 			for range callers {
 				wg.Go(func() {
@@ -75,6 +92,7 @@ func BenchmarkUpdate(b *testing.B) {
 				})
 			}
 			wg.Wait()
+			used(b.N, "update")
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
 			b.ReportMetric(float64(b.N)/float64(s.Read().Revision), "updates/entry")
 		})
@@ -92,7 +110,7 @@ func BenchmarkEdit(b *testing.B) {
 	})
 	var n atomic.Int64
 	b.ReportAllocs()
-	b.ResetTimer()
+	used := reportCPU(b)
 	var wg sync.WaitGroup
 	for range 256 {
 		wg.Go(func() {
@@ -105,6 +123,7 @@ func BenchmarkEdit(b *testing.B) {
 		})
 	}
 	wg.Wait()
+	used(b.N, "update")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
 }
 
@@ -112,13 +131,16 @@ func BenchmarkEdit(b *testing.B) {
 func BenchmarkArray(b *testing.B) {
 	s, stop := benchStore(b)
 	defer stop()
-	for b.Loop() {
+	used := reportCPU(b)
+	n := 0
+	for ; b.Loop(); n++ {
 		must(b, s, func(tx *Tx) {
 			for i := range 10_000 {
-				tx.Jobs.Put(bigJob(i))
+				tx.Jobs.Put(bigJob(n*10_000 + i))
 			}
 		})
 	}
+	used(n*10_000, "job")
 }
 
 // BenchmarkApply is what a follower does with an entry of 512 updates of one new job each.
@@ -135,13 +157,13 @@ func BenchmarkApply(b *testing.B) {
 		entries[e] = entryOf(b, entry)
 	}
 	b.ReportAllocs()
-	b.ResetTimer()
+	used := reportCPU(b)
 	for i, e := range entries {
 		if err := s.Apply(uint64(i), 1, e); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(len(entries)*per), "µs/change")
+	used(len(entries)*per, "change")
 }
 
 const million = 1_000_000
@@ -191,6 +213,8 @@ func BenchmarkMillionJobs(b *testing.B) {
 	})
 	b.Run("write", func(b *testing.B) {
 		b.ReportAllocs()
+		used := reportCPU(b)
+		defer func() { used(b.N, "op") }()
 		for b.Loop() {
 			snap, _ := s.Snapshot()
 			n, err := snap.WriteTo(io.Discard)
@@ -204,6 +228,8 @@ func BenchmarkMillionJobs(b *testing.B) {
 		data := save(b, s)
 		before := heap()
 		var restored *Store
+		used := reportCPU(b)
+		defer func() { used(b.N, "op") }()
 		for b.Loop() {
 			restored = newStore(b, Config{})
 			if err := restored.Restore(bytes.NewReader(data)); err != nil {
@@ -212,6 +238,7 @@ func BenchmarkMillionJobs(b *testing.B) {
 		}
 		b.ReportMetric((heap()-before)/million, "B/job")
 		runtime.KeepAlive(restored)
+		runtime.KeepAlive(data)
 	})
 	runtime.KeepAlive(s)
 }

@@ -88,7 +88,7 @@ func (c *committer) work(ctx context.Context) {
 		r := result{errand: j}
 		switch j.kind {
 		case propose:
-			_, r.err = c.s.cfg.Proposer.Propose(ctx, j.batch.data)
+			r.err = c.s.propose(ctx, j.batch)
 		case barrier:
 			r.err = c.s.cfg.Barrier(ctx)
 		case pause:
@@ -98,6 +98,16 @@ func (c *committer) work(ctx context.Context) {
 		}
 		c.results <- r
 	}
+}
+
+// propose puts a batch into the log, where Apply will know it again.
+func (s *Store) propose(ctx context.Context, b *batch) error {
+	if err := b.encode(); err != nil {
+		return fmt.Errorf("%w: %w", errRejected, err)
+	}
+	s.inflight.Store(b)
+	_, err := s.cfg.Proposer.Propose(ctx, b.data)
+	return err
 }
 
 func (c *committer) loop(ctx context.Context) {
@@ -291,14 +301,7 @@ func (c *committer) propose() {
 	}
 	b.after = c.working.fork()
 	c.open = &batch{base: b.base + 1}
-	if err := b.encode(); err != nil {
-		// Each change was encoded before; the entry cannot fail.
-		c.reset()
-		c.answer(b.calls, err)
-		return
-	}
 	c.inflight = b
-	c.s.inflight.Store(b)
 	c.errands <- errand{kind: propose, batch: b}
 }
 
@@ -323,6 +326,8 @@ func (c *committer) verdict(b *batch, err error) error {
 	case err == nil:
 		// It was logged in a later term than it was decided in, so it was passed over; see stale.
 		return fmt.Errorf("%w: %w: it came too late", ErrNotLeader, errRejected)
+	case errors.Is(err, errRejected):
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
 	case c.s.cfg.Classify(err) == NotHappened:
 		return fmt.Errorf("%w: %w: %w", ErrNotLeader, errRejected, err)
 	default:

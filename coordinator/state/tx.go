@@ -52,8 +52,17 @@ type updateLog struct {
 	changes []*logv1.Change
 	told    []Change
 	at      map[place]int // where in changes and told a record is
-	undo    []func()
+	undone  []undo
 	size    int
+}
+
+// undo is one step back: the record that stood in a table under a key, nil for none.
+type undo struct {
+	table interface {
+		revert(key string, old proto.Message)
+	}
+	key string
+	old proto.Message
 }
 
 // place names a record.
@@ -134,7 +143,7 @@ func (t *TxTable[M]) Delete(uid string) bool {
 	if !existed {
 		return false
 	}
-	t.log.undo = append(t.log.undo, func() { t.set(old) })
+	t.log.undone = append(t.log.undone, undo{t, uid, old})
 	t.log.record(&logv1.Change{Table: uint32(t.spec.id), Key: uid, Deleted: true},
 		Change{Table: t.spec.id, Key: uid, Old: old})
 	return true
@@ -172,12 +181,19 @@ func (t *TxTable[M]) store(m, old M, exists bool) error {
 	c := Change{Table: t.spec.id, Key: meta.Uid, New: stored}
 	if exists {
 		c.Old = old
-		t.log.undo = append(t.log.undo, func() { t.set(old) })
-	} else {
-		t.log.undo = append(t.log.undo, func() { t.unset(stored.GetMeta().Uid) })
 	}
+	t.log.undone = append(t.log.undone, undo{t, meta.Uid, c.Old})
 	t.log.record(&logv1.Change{Table: uint32(t.spec.id), Key: meta.Uid, Value: value}, c)
 	return nil
+}
+
+// revert puts back what stood under a key.
+func (t *TxTable[M]) revert(key string, old proto.Message) {
+	if m, ok := old.(M); ok {
+		t.set(m)
+	} else {
+		t.unset(key)
+	}
 }
 
 // stamp sets the fields of a head that belong to this package.
@@ -217,17 +233,25 @@ func (l *updateLog) fail(err error) {
 }
 
 func (l *updateLog) begin(by Actor) {
-	l.by, l.err, l.size = by, nil, 0
-	l.changes, l.told = nil, nil
+	l.by, l.err = by, nil
+	l.forget()
+	clear(l.undone)
+	l.undone = l.undone[:0]
+}
+
+// forget drops what was collected and keeps the room for more.
+func (l *updateLog) forget() {
 	clear(l.at)
-	clear(l.undo)
-	l.undo = l.undo[:0]
+	clear(l.changes)
+	clear(l.told)
+	l.changes, l.told, l.size = l.changes[:0], l.told[:0], 0
 }
 
 // rollback undoes the update, so that nothing of it is left in the tables.
 func (l *updateLog) rollback() {
-	for i := len(l.undo) - 1; i >= 0; i-- {
-		l.undo[i]()
+	for i := len(l.undone) - 1; i >= 0; i-- {
+		u := l.undone[i]
+		u.table.revert(u.key, u.old)
 	}
-	l.changes, l.told, l.size = nil, nil, 0
+	l.forget()
 }
