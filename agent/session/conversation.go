@@ -87,8 +87,7 @@ func (c *conversation) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// end makes the other side of the conversation end too: neither a send nor a
-// receive can be interrupted but by the context of the stream.
+// end makes the other side of the conversation end too.
 func (c *conversation) end(err error) error {
 	c.cancel(err)
 	return err

@@ -103,10 +103,10 @@ func (id *identity) use(certPEM, casPEM []byte) error {
 // certificate without them would be of no use.
 func (id *identity) keep(resp *stixv1.EnrolResponse) error {
 	var cas bytes.Buffer
-	for _, der := range resp.GetCaCertificates() {
-		cas.Write(encodePEM("CERTIFICATE", der))
+	for _, ca := range resp.GetCaCertificates() {
+		cas.Write(ca)
 	}
-	cert := encodePEM("CERTIFICATE", resp.GetCertificate())
+	cert := resp.GetCertificate()
 	if err := id.use(cert, cas.Bytes()); err != nil {
 		return err
 	}
@@ -119,16 +119,12 @@ func (id *identity) keep(resp *stixv1.EnrolResponse) error {
 // checkPin refuses an answer without the CA that this node was told to trust, so
 // that nobody but that CA can add another.
 func checkPin(resp *stixv1.EnrolResponse, pin string) error {
-	for _, der := range resp.GetCaCertificates() {
-		if p, err := tlsconf.PinOf(encodePEM("CERTIFICATE", der)); err == nil && p == pin {
+	for _, ca := range resp.GetCaCertificates() {
+		if p, err := tlsconf.PinOf(ca); err == nil && p == pin {
 			return nil
 		}
 	}
 	return errors.New("coordinator's answer lacks the pinned CA")
-}
-
-func encodePEM(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
 func (id *identity) certificate() (*tls.Certificate, error) {
@@ -191,11 +187,11 @@ func (r registrar) ask(ctx context.Context, client stixv1connect.EnrolmentServic
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(request)
 	if cert, err := r.identity.certificate(); err == nil {
-		return client.Renew(ctx, &stixv1.RenewRequest{NodeUid: r.node, Csr: block.Bytes, Certificate: cert.Certificate[0]})
+		old := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})
+		return client.Renew(ctx, &stixv1.RenewRequest{NodeUid: r.node, Csr: request, Certificate: old})
 	}
-	return client.Enrol(ctx, &stixv1.EnrolRequest{NodeUid: r.node, JoinToken: r.token, Csr: block.Bytes})
+	return client.Enrol(ctx, &stixv1.EnrolRequest{NodeUid: r.node, JoinToken: r.token, Csr: request})
 }
 
 // refused tells whether a coordinator will not change its mind soon.

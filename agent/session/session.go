@@ -218,12 +218,15 @@ func (s *Session) once(ctx context.Context, address string, h Handler) (bool, er
 	defer p.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// The library looks at the context of a stream only between two things to send.
+	// The end of the connection ends all waits.
+	defer context.AfterFunc(ctx, p.close)()
 	stream, err := stixv1connect.NewAgentServiceClient(p, baseURL).Session(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer func() {
-		cancel(nil) // first: closing waits for the rest of an open stream
+		p.close() // first: closing a stream waits for the rest of one that is open
 		_ = stream.CloseRequest()
 		_ = stream.CloseResponse()
 	}()
