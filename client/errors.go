@@ -109,10 +109,8 @@ func kindOfCode(code connect.Code) Kind {
 		return Exhausted
 	case connect.CodeUnimplemented:
 		return Unsupported
-	case connect.CodeUnavailable:
+	case connect.CodeUnavailable, connect.CodeCanceled, connect.CodeDeadlineExceeded:
 		return Unreachable
-	case connect.CodeCanceled, connect.CodeDeadlineExceeded:
-		return Cancelled
 	}
 	return Internal
 }
@@ -124,10 +122,13 @@ func transient(ctx context.Context, err error) bool {
 	if err == nil || ctx.Err() != nil || errors.As(err, &done) {
 		return false
 	}
-	if connect.CodeOf(err) == connect.CodeUnavailable {
-		return true
-	}
-	return !answered(err)
+	return away(connect.CodeOf(err)) || !answered(err)
+}
+
+// away reports whether a code, to a caller who did not give up, says that the
+// server cannot answer now: one that shuts down cancels what it serves.
+func away(code connect.Code) bool {
+	return code == connect.CodeUnavailable || code == connect.CodeCanceled
 }
 
 // answered reports whether err was sent by a server.

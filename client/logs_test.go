@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"github.com/stix-run/stix/client"
 	"github.com/stix-run/stix/client/clienttest"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
@@ -114,6 +116,20 @@ func TestLogsWaitForAServerThatRestarts(t *testing.T) {
 		}
 		if text := res.text["job-c-1-0"]; text != "before\n"+strings.Repeat("after\n", 3) {
 			t.Errorf("log is %q", text)
+		}
+	})
+}
+
+func TestLogsGoOnAfterAServerThatShutDownCancelledThem(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.server.AddCluster(cluster("c"))
+		job := r.server.AddJob("c", func(*stixv1.JobView) {})
+		job.Run().Write("all of it\n")
+		job.Finish(stixv1.JobState_JOB_STATE_SUCCEEDED, 0)
+		stopping := clienttest.Errorf(connect.CodeCanceled, "context canceled")
+		r.server.Fail(clienttest.Fault{Procedure: "Logs", Messages: 1, Err: stopping})
+		if res := read(t, r.client, &stixv1.LogsRequest{ClusterName: "c", Follow: true}); res.err != nil || res.text["job-c-1-0"] != "all of it\n" {
+			t.Errorf("read %q, error %v", res.text, res.err)
 		}
 	})
 }

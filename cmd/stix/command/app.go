@@ -87,6 +87,8 @@ func newRoot(a *app) *cobra.Command {
 		newAPI(a), newValidate(a), newEvents(a),
 	)
 	root.AddCommand(unsupportedCommands(a)...)
+	root.SuggestionsMinimumDistance = 2
+	useHelp(root)
 	return root
 }
 

@@ -76,8 +76,12 @@ func (a *app) launch(cmd *cobra.Command, args []string, f *launchFlags) error {
 	if err := a.connect(ctx); err != nil {
 		return err
 	}
+	name := f.cluster
+	if name == "" {
+		name = madeUpName(a.user.name)
+	}
 	req := &stixv1.LaunchRequest{
-		RequestId: ids.New(), ClusterName: f.cluster, Task: t, NoSetup: f.noSetup, Fast: f.fast,
+		RequestId: ids.New(), ClusterName: name, Task: t, NoSetup: f.noSetup, Fast: f.fast,
 		Command: a.commandLine(), UserName: a.user.name,
 	}
 	agreed, err := a.plan(ctx, req, f)
@@ -121,6 +125,12 @@ func (a *app) plan(ctx context.Context, req *stixv1.LaunchRequest, f *launchFlag
 	if err != nil {
 		return false, err
 	}
+	// One that is still being brought up is reused too.
+	if f.cluster != "" && !res.GetReused() {
+		if res.Reused, err = a.exists(ctx, f.cluster); err != nil {
+			return false, err
+		}
+	}
 	if err := a.showPlan(res); err != nil || f.dryRun {
 		if err == nil {
 			a.notice("Dryrun finished.")
@@ -131,6 +141,27 @@ func (a *app) plan(ctx context.Context, req *stixv1.LaunchRequest, f *launchFlag
 		return true, nil
 	}
 	return true, a.confirm(ctx, fmt.Sprintf("Launching a new cluster '%s'. Proceed?", res.GetClusterName()), true)
+}
+
+// exists reports whether there is a cluster of that name.
+func (a *app) exists(ctx context.Context, name string) (bool, error) {
+	res, err := a.client.ListClusters(ctx, &stixv1.ListClustersRequest{Names: []string{name}})
+	return len(res.GetClusters()) > 0, err
+}
+
+// madeUpName is SkyPilot's name of a cluster that was given none:
+// "sky-<4 hex>-<user>".
+func madeUpName(user string) string {
+	clean := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return -1
+	}, user)
+	return strings.Trim("sky-"+ids.Random(2)+"-"+clean, "-")
 }
 
 // showPlan writes the table of where a new cluster runs, or that one is reused.
@@ -210,6 +241,11 @@ func (a *app) awaitLaunch(ctx context.Context, p *progress, res *stixv1.LaunchRe
 func (a *app) afterLaunch(ctx context.Context, t *stixv1.Task, res *stixv1.LaunchResponse, detach bool) error {
 	name, first, last := res.GetClusterName(), res.GetJobNumber(), max(res.GetLastJobNumber(), res.GetJobNumber())
 	if first == 0 {
+		if res.GetJobUid() != "" && !detach {
+			if err := a.awaitFiles(ctx, res.GetJobUid()); err != nil {
+				return err
+			}
+		}
 		if t.GetRun() == "" && t.GetSetup() == "" {
 			a.notice("Run commands are empty: no job was submitted.")
 		}
@@ -229,6 +265,27 @@ func (a *app) afterLaunch(ctx context.Context, t *stixv1.Task, res *stixv1.Launc
 		return err
 	}
 	return result
+}
+
+// awaitFiles waits until the files of a launch without commands are on the
+// nodes. The job that brings them is not listed; its log is shown when it fails.
+func (a *app) awaitFiles(ctx context.Context, uid string) error {
+	p := a.startProgress()
+	defer p.stop()
+	p.stage("Syncing files to the nodes")
+	var log strings.Builder
+	for msg, err := range a.client.Logs(ctx, &stixv1.LogsRequest{JobUid: uid, Follow: true}) {
+		if err != nil {
+			return err
+		}
+		log.Write(msg.GetChunk().GetData())
+		s := msg.GetState()
+		if s.GetFinal() && s.GetState() != stixv1.JobState_JOB_STATE_SUCCEEDED {
+			p.stop()
+			return fail("syncing files to the nodes failed (%s) %s\n%s", jobStateName(s.GetState()), s.GetReason(), log.String())
+		}
+	}
+	return nil
 }
 
 func submitted(first, last int64) string {
