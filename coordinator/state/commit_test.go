@@ -334,6 +334,31 @@ func TestProposalOfAnEarlierTermIsPassedOver(t *testing.T) {
 	})
 }
 
+// The leader's work can be begun again within a term of the log, while an entry is on its way.
+func TestTermBegunAgainWhileAnEntryIsInFlight(t *testing.T) {
+	for name, f := range map[string]fault{"commits": {apply: true}, "is rejected": {err: errRefused}, "is lost": {err: errLost}} {
+		synctest.Test(t, func(t *testing.T) {
+			s, l, stop := slow(t, func(c *Config) { c.Barrier = func(context.Context) error { return nil } })
+			l.fail(f)
+			c := newCalls(t, s)
+			c.put("a")
+			c.put("b")
+			s.EndTerm()
+			s.StartTerm(1)
+			c.put("c")
+			c.wg.Wait()
+			c.want("a", map[string]error{"is rejected": ErrNotLeader, "is lost": ErrUnknownOutcome}[name], delay)
+			c.want("b", ErrNotLeader, 0)
+			c.want("c", nil, 2*delay)
+			if want := map[bool]string{true: "a c", false: "c"}[f.apply]; names(s.Read()) != want {
+				t.Errorf("%s: clusters %q, want %q", name, names(s.Read()), want)
+			}
+			stop()
+			sameEverywhere(t, s, l)
+		})
+	}
+}
+
 func TestCancelledUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l, stop := slow(t, nil)
@@ -391,9 +416,11 @@ func TestEndOfRunAnswersEverybody(t *testing.T) {
 		l.fail(fault{err: errLost})
 		c := newCalls(t, s)
 		c.put("inflight")
+		c.unlessThere("reader", "inflight")
 		c.put("open")
 		stop()
 		c.wg.Wait()
+		c.want("reader", ErrNotLeader, delay)
 		c.want("inflight", ErrUnknownOutcome, delay)
 		c.want("open", ErrNotLeader, delay)
 		if err := s.Update(t.Context(), by("x"), func(*Tx) error { return nil }); !errors.Is(err, ErrNotLeader) {
