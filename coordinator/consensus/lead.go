@@ -73,6 +73,9 @@ func (n *Node) Lead(ctx context.Context, lead func(ctx context.Context, term uin
 // just begun changes, or nil when ctx is done.
 func (n *Node) awaitLeadership(ctx context.Context) (<-chan struct{}, error) {
 	for {
+		if ctx.Err() != nil {
+			return nil, nil // also while the node itself goes on leading
+		}
 		leading, changed := n.leadership.now()
 		if leading && !n.isEnding() {
 			return changed, nil
@@ -82,10 +85,7 @@ func (n *Node) awaitLeadership(ctx context.Context) (<-chan struct{}, error) {
 		case <-ctx.Done():
 		case <-n.ended:
 		}
-		if ctx.Err() != nil {
-			return nil, nil
-		}
-		if n.hasEnded() {
+		if n.hasEnded() && ctx.Err() == nil {
 			return nil, cmp.Or(n.fault.cause(), ErrStopped)
 		}
 	}

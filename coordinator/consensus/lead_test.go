@@ -296,3 +296,33 @@ func TestCloneIsIndependentOfItsDisk(t *testing.T) {
 		}
 	})
 }
+
+func TestLeadEndsWithItsContextWhileTheNodeGoesOnLeading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, err := New(Config{ID: "a", Stores: NewMemoryDisk(), FSM: &journal{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run, stopRun := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- n.Run(run) }()
+		work, stopWork := context.WithCancel(t.Context())
+		calls := 0
+		err = n.Lead(work, func(ctx context.Context, _ uint64) error {
+			calls++
+			stopWork()
+			<-ctx.Done()
+			return nil
+		})
+		if err != nil || calls != 1 {
+			t.Errorf("Lead returned %v after %d calls", err, calls)
+		}
+		if _, err := n.Propose(t.Context(), []byte("x")); err != nil {
+			t.Errorf("the node does not lead any more: %v", err)
+		}
+		stopRun()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	})
+}
