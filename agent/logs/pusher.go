@@ -33,6 +33,12 @@ type Source interface {
 	OpenLog(uid string) (Log, error)
 }
 
+// SourceFunc is a Source that is a function.
+type SourceFunc func(uid string) (Log, error)
+
+// OpenLog implements Source.
+func (f SourceFunc) OpenLog(uid string) (Log, error) { return f(uid) }
+
 // Client opens the streams that logs are pushed through;
 // stixv1connect.AgentDataServiceClient is one.
 type Client interface {
@@ -273,7 +279,7 @@ func (l *push) once(ctx context.Context, w wants) (gained, error) {
 	if err != nil {
 		return gained{}, errors.Join(err, log.Close())
 	}
-	t := &transfer{push: l, log: log, stream: stream, session: w.session}
+	t := &transfer{push: l, log: log, stream: stream, cancel: cancel, session: w.session}
 	g, err := t.run(ctx, w)
 	return g, errors.Join(err, log.Close())
 }

@@ -36,6 +36,7 @@ type transfer struct {
 	push    *push
 	log     Log
 	stream  *connect.ClientStreamForClientSimple[stixv1.PushLogRequest, stixv1.PushLogResponse]
+	cancel  context.CancelFunc // of the stream
 	session int
 	named   bool  // the stream knows which log it is
 	end     int64 // size of the log, where complete was sent, otherwise -1
@@ -59,9 +60,12 @@ func (t *transfer) run(ctx context.Context, w wants) (gained, error) {
 // close ends the stream and returns what the coordinator has.
 func (t *transfer) close(err error) (gained, error) {
 	if errors.Is(err, errNews) {
-		return gained{}, err // the stream ends with its context
+		t.cancel()
 	}
-	resp, closeErr := t.stream.CloseAndReceive()
+	resp, closeErr := t.stream.CloseAndReceive() // also of one that is given up: it would stay open
+	if errors.Is(err, errNews) {
+		return gained{}, err
+	}
 	if closeErr != nil {
 		return gained{}, closeErr // tells why a send failed
 	}

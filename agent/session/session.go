@@ -188,9 +188,10 @@ func (s *Session) address(attempt int) string {
 	return s.config.Coordinators[attempt%len(s.config.Coordinators)]
 }
 
-// converse holds one session after the other.
+// converse holds one session after the other. A coordinator that was good is tried
+// again first; the others are tried at once, and all again after a while.
 func (s *Session) converse(ctx context.Context, h Handler) {
-	failures, turn := 0, 0
+	rounds, turn, tried := 0, 0, 0
 	for ctx.Err() == nil {
 		address := s.address(turn)
 		welcomed, err := s.once(ctx, address, h)
@@ -198,16 +199,21 @@ func (s *Session) converse(ctx context.Context, h Handler) {
 			return
 		}
 		if welcomed {
-			failures = 0
+			rounds, tried = 0, len(s.config.Coordinators)
 			s.config.Logger.Info("session ended", "coordinator", address, "error", err)
 		} else {
-			turn++ // a coordinator that was good is tried again first
+			turn++
+			tried++
 			s.config.Logger.Debug("no session", "coordinator", address, "error", err)
 		}
-		if backoff.Sleep(ctx, s.schedule.next(failures)) != nil {
+		if tried < len(s.config.Coordinators) {
+			continue
+		}
+		if backoff.Sleep(ctx, s.schedule.next(rounds)) != nil {
 			return
 		}
-		failures++
+		rounds++
+		tried = 0
 	}
 }
 

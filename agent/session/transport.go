@@ -42,7 +42,7 @@ func newPeer(dial Dial, address string, conf *tls.Config, h2 *http.HTTP2Config) 
 	h2.SendPingTimeout, h2.PingTimeout = pingAfter, pingTimeout
 	p.Transport = &http.Transport{
 		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return p.connect(ctx, dial, address) },
-		TLSClientConfig:     conf,
+		TLSClientConfig:     conf.Clone(), // the library writes into it
 		TLSHandshakeTimeout: 10 * time.Second,
 		IdleConnTimeout:     time.Minute,
 		DisableCompression:  true,
