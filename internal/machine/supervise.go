@@ -105,6 +105,7 @@ type supervisor struct {
 func (s *supervisor) run(ctx context.Context) error {
 	stop := s.watchChildren()
 	defer stop()
+	debug.SetGCPercent(25)
 	debug.FreeOSMemory() // there is nothing more to allocate for hours
 	s.log.Info("machine is on", "machine", s.record.ID, "boot", s.record.Boots)
 	for ctx.Err() == nil && s.step(ctx) {

@@ -168,19 +168,6 @@ func TestSecondSupervisorIsNotStarted(t *testing.T) {
 	}
 }
 
-func TestShutdownEndsAChainOfProcesses(t *testing.T) {
-	t.Parallel()
-	// Each link ignores SIGTERM, starts the next and ends: none lives long enough to be found in a list.
-	d, r, log := powered(t, "trap '' TERM\nlink() { link & }\nlink\necho chained\n")
-	awaitLine(t, log, "chained")
-	if err := d.Shutdown(t.Context(), r); err != nil {
-		t.Fatal(err)
-	}
-	if left := members(r); len(left) > 0 {
-		t.Errorf("left: %+v", left)
-	}
-}
-
 func TestAgentThatFailsIsRestartedAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	_, _, log := powered(t, "echo attempt; exit 1")

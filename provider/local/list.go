@@ -210,7 +210,7 @@ func (d *Driver) Check(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, d.cfg.AgentPath, "--version").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, d.cfg.AgentPath, "version").CombinedOutput(); err != nil {
 		return provider.Errorf(provider.KindInvalid, provider.ScopeCloud, "agent program %s does not run: %w (%.200s)", d.cfg.AgentPath, err, out)
 	}
 	return nil

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 			os.Exit(exitCode(forkDaemon(os.Args[2], os.Args[3])))
 		case "daemon":
 			os.Exit(exitCode(daemon(os.Args[2])))
-		case "--version":
+		case "version":
 			fmt.Println("stub")
 			return
 		}
