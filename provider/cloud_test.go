@@ -126,7 +126,8 @@ func TestEndedContextIsReportedAsSuch(t *testing.T) {
 
 func TestCallsAreSpreadOverTime(t *testing.T) {
 	limited := func(c *provider.Config) { c.Rate, c.Burst = 10, 5 }
-	inBubble(t, fake.Config{}, limited, func(b *bench) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, fake.Config{}, limited)
 		burst := func(n int) time.Duration {
 			began := time.Now()
 			for range n {
@@ -150,7 +151,8 @@ func TestCallsAreSpreadOverTime(t *testing.T) {
 }
 
 func TestDryOfferingsAreRememberedForATime(t *testing.T) {
-	inBubble(t, fake.Config{}, nil, func(b *bench) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, fake.Config{}, nil)
 		here := request("1").Offering()
 		there, spot := here, here
 		there.Zone, spot.UseSpot = "fake-1b", true
