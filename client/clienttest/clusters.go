@@ -63,8 +63,8 @@ func (s *Server) launch(ctx context.Context, req *stixv1.LaunchRequest) *stixv1.
 	request := s.request(ctx, req.GetRequestId(), "launch", res.GetClusterName())
 	if req.GetTask().GetRun() != "" || req.GetTask().GetSetup() != "" {
 		job := s.submit(ctx, view, req.GetTask(), 1, req.GetUserName())
-		res.JobNumber, res.LastJobNumber, res.JobUid = job.number(), job.number(), job.uid()
-		request.FirstJob, request.LastJob = job.number(), job.number()
+		res.JobNumber, res.LastJobNumber, res.JobUid = job.Number(), job.Number(), job.uid()
+		request.FirstJob, request.LastJob = job.Number(), job.Number()
 	}
 	if s.HoldLaunch {
 		request.State = stixv1.RequestState_REQUEST_STATE_RUNNING

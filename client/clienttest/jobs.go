@@ -31,8 +31,10 @@ type Log struct {
 	complete bool
 }
 
-func (j *Job) number() int64 { return j.view.GetJob().GetNumber() }
-func (j *Job) uid() string   { return j.view.GetJob().GetMeta().GetUid() }
+// Number is what users say.
+func (j *Job) Number() int64 { return j.view.GetJob().GetNumber() }
+
+func (j *Job) uid() string { return j.view.GetJob().GetMeta().GetUid() }
 
 // Job returns a job of a cluster, nil when it does not exist.
 func (s *Server) Job(cluster string, number int64) *Job {
@@ -48,7 +50,7 @@ func (s *Server) find(cluster string, number int64, uid string) *Job {
 	}
 	for _, all := range s.jobs {
 		for _, j := range all {
-			if (uid != "" && j.uid() == uid) || (uid == "" && j.number() == number && j.view.GetClusterName() == cluster) {
+			if (uid != "" && j.uid() == uid) || (uid == "" && j.Number() == number && j.view.GetClusterName() == cluster) {
 				return j
 			}
 		}
@@ -62,6 +64,7 @@ func (s *Server) AddJob(cluster string, edit func(*stixv1.JobView)) *Job {
 	defer s.mu.Unlock()
 	j := s.submit(context.Background(), s.cluster(cluster, true), &stixv1.Task{Name: "task", NumNodes: 1}, 1, "test")
 	edit(j.view)
+	s.fresh = nil // the test knows it
 	s.signal()
 	return j
 }
@@ -84,6 +87,7 @@ func (s *Server) submit(ctx context.Context, view *stixv1.ClusterView, t *stixv1
 			NumNodes: j.view.GetJob().GetNumNodes(),
 		}
 		s.jobs[name] = append(s.jobs[name], j)
+		s.fresh = append(s.fresh, j)
 	}
 	return s.jobs[name][first-1]
 }
@@ -158,7 +162,7 @@ func (s *Server) Submit(ctx context.Context, req *stixv1.SubmitRequest) (*stixv1
 			job := s.submit(ctx, view, req.GetTask(), count, req.GetUserName())
 			s.request(ctx, req.GetRequestId(), "exec", req.GetClusterName())
 			return &stixv1.SubmitResponse{
-				RequestId: req.GetRequestId(), JobNumber: job.number(), LastJobNumber: job.number() + count - 1, JobUid: job.uid(),
+				RequestId: req.GetRequestId(), JobNumber: job.Number(), LastJobNumber: job.Number() + count - 1, JobUid: job.uid(),
 			}, nil
 		})
 	})
@@ -194,11 +198,11 @@ func (s *Server) Cancel(ctx context.Context, req *stixv1.CancelRequest) (*stixv1
 			res := &stixv1.CancelResponse{}
 			for _, j := range slices.Backward(s.jobs[req.GetClusterName()]) {
 				latest := len(req.GetNumbers()) == 0 && !req.GetAll()
-				if client.JobFinal(j.view.GetJob().GetState()) || (!latest && !req.GetAll() && !slices.Contains(req.GetNumbers(), j.number())) {
+				if client.JobFinal(j.view.GetJob().GetState()) || (!latest && !req.GetAll() && !slices.Contains(req.GetNumbers(), j.Number())) {
 					continue
 				}
 				j.view.Job.State = stixv1.JobState_JOB_STATE_CANCELLED
-				res.Numbers = append(res.Numbers, j.number())
+				res.Numbers = append(res.Numbers, j.Number())
 				if latest {
 					break
 				}

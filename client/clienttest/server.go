@@ -38,6 +38,7 @@ type Server struct {
 	blobs    map[string][]byte
 	answers  map[string]proto.Message // by request id
 	revision uint64
+	fresh    []*Job // that OnJob was not told of
 
 	// Now tells the time of records. Set it before the first call.
 	Now func() time.Time
@@ -45,6 +46,9 @@ type Server struct {
 	Owner string
 	// HoldLaunch leaves requests of launch running until Finish.
 	HoldLaunch bool
+	// OnJob is called with each new job, outside of any lock, before the call that
+	// made it returns. A test writes its log there. May be nil.
+	OnJob func(*Job)
 	// ServerInfo is the answer to Info.
 	ServerInfo *stixv1.InfoResponse
 }
@@ -167,7 +171,14 @@ func unary[Res any](s *Server, ctx context.Context, procedure string, req proto.
 	s.mu.Lock()
 	res, err := do()
 	s.signal()
+	fresh := s.fresh
+	s.fresh = nil
 	s.mu.Unlock()
+	for _, j := range fresh {
+		if s.OnJob != nil {
+			s.OnJob(j)
+		}
+	}
 	if fault != nil {
 		return nil, fault.hit()
 	}

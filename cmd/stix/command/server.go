@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/stix-run/stix/client"
@@ -125,7 +126,7 @@ func (a *app) findServer() error {
 func readServerFile(stateDir string) ([]byte, *config.ServerFile, error) {
 	path := filepath.Join(stateDir, config.ServerFileName)
 	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if absent(err) {
 		return nil, nil, nil
 	}
 	if err != nil {
@@ -177,11 +178,17 @@ func (a *app) configFile(variable string, defaults []string) (*config.File, erro
 		if err == nil {
 			return &config.File{Name: path, Data: data}, nil
 		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		if !absent(err) {
 			return nil, fmt.Errorf("read configuration: %w", err)
 		}
 	}
 	return nil, nil
+}
+
+// absent reports whether err says that there is no such file. What is wrong
+// with the directory itself is told of when something has to be written.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // answers reports whether something accepts connections at a socket. The file
