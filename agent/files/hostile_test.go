@@ -1,9 +1,7 @@
 package files_test
 
 import (
-	"bytes"
 	"encoding/hex"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -212,36 +210,4 @@ func TestDeepTreesWork(t *testing.T) {
 	if s.calls != 0 {
 		t.Errorf("%d fetches", s.calls)
 	}
-}
-
-func FuzzManifestFile(f *testing.F) {
-	s := newServer()
-	source := f.TempDir()
-	write(f, filepath.Join(source, "f"), "content")
-	m := s.upload(f, source, workdir)
-	n := newNode(f, s)
-	n.sync(f, m)
-	paths, err := filepath.Glob(filepath.Join(n.cache, "*.manifest"))
-	must(f, err)
-	good := []byte(read(f, paths[0]))
-	f.Add(good)
-	f.Add(good[:len(good)-40])
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		// The checksum keeps random bytes out, so that the parser behind it is tried
-		// with one that fits.
-		if len(data) > 32 && !bytes.Equal(data, good) {
-			sum, err := hex.DecodeString(tree.Hash(data[:len(data)-32]))
-			must(t, err)
-			data = append(data[:len(data)-32:len(data)-32], sum...)
-		}
-		must(t, os.WriteFile(paths[0], data, 0o600))
-		n.boot(t, s, "boot-1")
-		if err := n.Sync(t.Context(), []*stixv1.Mount{m}, n.home); err != nil {
-			t.Fatal(err)
-		}
-		if fmt.Sprint(read(t, filepath.Join(n.home, "sky_workdir/f"))) != "content" {
-			t.Fatal("not synced")
-		}
-	})
 }
