@@ -79,6 +79,7 @@ func TestServerThatStaysAwayIsUnreachableAfterThePatience(t *testing.T) {
 	})
 }
 
+//stix:bubble
 func TestServerThatReturnsInTimeAnswers(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		if _, err := r.client.Info(t.Context()); err != nil {

@@ -62,6 +62,8 @@ func (r *rig) dial(cfg client.Config) *client.Client {
 }
 
 // restart takes the server away for a time.
+//
+//stix:bubble
 func (r *rig) restart(away time.Duration) {
 	r.stop()
 	time.Sleep(away)

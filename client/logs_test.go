@@ -56,6 +56,7 @@ func TestLogsGoOnAfterEveryLostConnection(t *testing.T) {
 	}
 }
 
+//stix:bubble
 func cutLogs(t *testing.T, cut int) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.server.AddCluster(cluster("c"))
@@ -95,6 +96,7 @@ func cutLogs(t *testing.T, cut int) {
 	})
 }
 
+//stix:bubble
 func TestLogsWaitForAServerThatRestarts(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.server.AddCluster(cluster("c"))
@@ -155,6 +157,7 @@ func TestLogsGiveUpAfterTheStreamPatience(t *testing.T) {
 	})
 }
 
+//stix:bubble
 func TestTailIsNotAskedForAgainOnceBytesCame(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		r.server.AddCluster(cluster("c"))
@@ -198,6 +201,7 @@ func TestLogsOfAMissingJobAreNotFoundAtOnce(t *testing.T) {
 	})
 }
 
+//stix:bubble
 func TestFollowedRequestGoesOnAfterALostConnection(t *testing.T) {
 	for cut := range 3 {
 		bubble(t, func(t *testing.T, r *rig) {

@@ -37,7 +37,7 @@ func (s *Server) Upload(ctx context.Context, stream *connect.ClientStream[stixv1
 	hash, data := "", []byte(nil)
 	for count := 0; stream.Receive(); count++ {
 		if fault != nil && count >= fault.Messages {
-			return nil, fault.hit()
+			return nil, fault.hit(ctx)
 		}
 		m := stream.Msg()
 		if m.GetHash() != "" {

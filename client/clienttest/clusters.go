@@ -53,7 +53,7 @@ func (s *Server) launch(ctx context.Context, req *stixv1.LaunchRequest) *stixv1.
 	view := s.cluster(res.GetClusterName(), false)
 	if view == nil {
 		view = &stixv1.ClusterView{Cluster: &stixv1.Cluster{
-			Meta: s.meta(ctx, "cluster-"+res.GetClusterName(), res.GetClusterName()), NumNodes: res.GetPlan().GetNumNodes(),
+			Meta: s.meta(s.owner(ctx), "cluster-"+res.GetClusterName(), res.GetClusterName()), NumNodes: res.GetPlan().GetNumNodes(),
 			State: stixv1.ClusterState_CLUSTER_STATE_UP, Infra: "local", InstanceType: "local", Vcpus: 2, MemoryGib: 7.5,
 		}}
 		s.clusters = append(s.clusters, view)
@@ -62,7 +62,7 @@ func (s *Server) launch(ctx context.Context, req *stixv1.LaunchRequest) *stixv1.
 	res.ClusterUid = view.GetCluster().GetMeta().GetUid()
 	request := s.request(ctx, req.GetRequestId(), "launch", res.GetClusterName())
 	if req.GetTask().GetRun() != "" || req.GetTask().GetSetup() != "" {
-		job := s.submit(ctx, view, req.GetTask(), 1, req.GetUserName())
+		job := s.submit(s.owner(ctx), view, req.GetTask(), 1, req.GetUserName())
 		res.JobNumber, res.LastJobNumber, res.JobUid = job.Number(), job.Number(), job.uid()
 		request.FirstJob, request.LastJob = job.Number(), job.Number()
 	}

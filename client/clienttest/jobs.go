@@ -62,7 +62,7 @@ func (s *Server) find(cluster string, number int64, uid string) *Job {
 func (s *Server) AddJob(cluster string, edit func(*stixv1.JobView)) *Job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j := s.submit(context.Background(), s.cluster(cluster, true), &stixv1.Task{Name: "task", NumNodes: 1}, 1, "test")
+	j := s.submit(s.Owner, s.cluster(cluster, true), &stixv1.Task{Name: "task", NumNodes: 1}, 1, "test")
 	edit(j.view)
 	s.fresh = nil // the test knows it
 	s.signal()
@@ -70,14 +70,14 @@ func (s *Server) AddJob(cluster string, edit func(*stixv1.JobView)) *Job {
 }
 
 // submit adds the jobs of an array, and returns the first.
-func (s *Server) submit(ctx context.Context, view *stixv1.ClusterView, t *stixv1.Task, count int64, user string) *Job {
+func (s *Server) submit(owner string, view *stixv1.ClusterView, t *stixv1.Task, count int64, user string) *Job {
 	name := view.GetCluster().GetMeta().GetName()
 	first := int64(len(s.jobs[name]) + 1)
 	for n := first; n < first+count; n++ {
 		uid := fmt.Sprintf("job-%s-%d", name, n)
 		j := &Job{s: s, view: &stixv1.JobView{
 			Job: &stixv1.Job{
-				Meta: s.meta(ctx, uid, t.GetName()), Number: n, NumNodes: max(t.GetNumNodes(), 1),
+				Meta: s.meta(owner, uid, t.GetName()), Number: n, NumNodes: max(t.GetNumNodes(), 1),
 				State: stixv1.JobState_JOB_STATE_PENDING,
 			},
 			ClusterName: name, UserName: user, Resources: "1x[CPU:1+]", LogPath: fmt.Sprintf("~/sky_logs/%d-%s", n, t.GetName()),
@@ -159,7 +159,7 @@ func (s *Server) Submit(ctx context.Context, req *stixv1.SubmitRequest) (*stixv1
 				return nil, Errorf(connect.CodeNotFound, "Cluster '%s' does not exist.", req.GetClusterName())
 			}
 			count := max(req.GetNumJobs(), 1)
-			job := s.submit(ctx, view, req.GetTask(), count, req.GetUserName())
+			job := s.submit(s.owner(ctx), view, req.GetTask(), count, req.GetUserName())
 			s.request(ctx, req.GetRequestId(), "exec", req.GetClusterName())
 			return &stixv1.SubmitResponse{
 				RequestId: req.GetRequestId(), JobNumber: job.Number(), LastJobNumber: job.Number() + count - 1, JobUid: job.uid(),
@@ -227,7 +227,7 @@ func (s *Server) Logs(ctx context.Context, req *stixv1.LogsRequest, stream *conn
 		messages, changed, done := r.read()
 		for _, m := range messages {
 			if fault != nil && count >= fault.Messages {
-				return fault.hit()
+				return fault.hit(ctx)
 			}
 			if err := stream.Send(m); err != nil {
 				return err

@@ -13,7 +13,7 @@ import (
 // request records one that succeeded at once.
 func (s *Server) request(ctx context.Context, id, verb, cluster string) *stixv1.Request {
 	r := &stixv1.Request{
-		Meta: s.meta(ctx, id, ""), Verb: verb, ClusterName: cluster, State: stixv1.RequestState_REQUEST_STATE_SUCCEEDED,
+		Meta: s.meta(s.owner(ctx), id, ""), Verb: verb, ClusterName: cluster, State: stixv1.RequestState_REQUEST_STATE_SUCCEEDED,
 	}
 	s.requests = append(s.requests, r)
 	return r
@@ -78,7 +78,7 @@ func (s *Server) Follow(ctx context.Context, req *stixv1.FollowRequest, stream *
 	fault := s.enter(ctx, "Follow", req)
 	for sent, last := 0, uint64(0); ; {
 		if fault != nil && sent >= fault.Messages {
-			return fault.hit()
+			return fault.hit(ctx)
 		}
 		r, changed := s.look(req.GetId())
 		if r == nil {

@@ -8,7 +8,6 @@ package clienttest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -103,7 +102,12 @@ func (s *Server) Serve(l net.Listener) (stop func()) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{Handler: s.Handler(), Protocols: protocols}
+	server := &http.Server{
+		Handler: s.Handler(), Protocols: protocols,
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, conn)
+		},
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -154,19 +158,25 @@ func (s *Server) enter(ctx context.Context, procedure string, req proto.Message)
 	return nil
 }
 
+// connKey is the connection in the context of its calls.
+type connKey struct{}
+
 // hit is what a fault does: an error, or the end of the connection.
-func (f *Fault) hit() error {
+func (f *Fault) hit(ctx context.Context) error {
 	if f.Err != nil {
 		return f.Err
 	}
-	panic(http.ErrAbortHandler)
+	if conn, ok := ctx.Value(connKey{}).(net.Conn); ok {
+		conn.Close()
+	}
+	return Errorf(connect.CodeAborted, "the connection is cut")
 }
 
 // unary runs a call under its faults.
 func unary[Res any](s *Server, ctx context.Context, procedure string, req proto.Message, do func() (*Res, error)) (*Res, error) {
 	fault := s.enter(ctx, procedure, req)
 	if fault != nil && !fault.After {
-		return nil, fault.hit()
+		return nil, fault.hit(ctx)
 	}
 	s.mu.Lock()
 	res, err := do()
@@ -180,7 +190,7 @@ func unary[Res any](s *Server, ctx context.Context, procedure string, req proto.
 		}
 	}
 	if fault != nil {
-		return nil, fault.hit()
+		return nil, fault.hit(ctx)
 	}
 	return res, err
 }
@@ -222,15 +232,15 @@ func (s *Server) owner(ctx context.Context) string {
 	return info.RequestHeader().Get("Stix-User-Id")
 }
 
-func (s *Server) meta(ctx context.Context, uid, name string) *stixv1.Meta {
+func (s *Server) meta(owner, uid, name string) *stixv1.Meta {
 	return &stixv1.Meta{
-		Uid: uid, Name: name, Workspace: "default", Owner: s.owner(ctx), CreatedAt: s.Now().UnixNano(), Revision: s.next(),
+		Uid: uid, Name: name, Workspace: "default", Owner: owner, CreatedAt: s.Now().UnixNano(), Revision: s.next(),
 	}
 }
 
 // Errorf makes the error of a code.
 func Errorf(code connect.Code, format string, args ...any) error {
-	return connect.NewError(code, errors.New(fmt.Sprintf(format, args...)))
+	return connect.NewError(code, fmt.Errorf(format, args...))
 }
 
 func matchAny(patterns []string, name string) bool {
