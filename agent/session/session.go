@@ -166,8 +166,12 @@ func (s *Session) obtain(ctx context.Context) error {
 	}
 }
 
+// renewPause is the least time between two renewals: a node whose clock is wrong
+// may find each certificate old.
+const renewPause = time.Minute
+
 // keepCertificate renews the certificate half-way through its life, or when a
-// coordinator asks for it.
+// coordinator or a look at the clock asks for it.
 func (s *Session) keepCertificate(ctx context.Context) {
 	for {
 		at, _ := s.identity.renewAt()
@@ -178,9 +182,21 @@ func (s *Session) keepCertificate(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		t.Stop()
-		if ctx.Err() != nil || s.obtain(ctx) != nil {
+		if ctx.Err() != nil || s.obtain(ctx) != nil || backoff.Sleep(ctx, renewPause) != nil {
 			return
 		}
+	}
+}
+
+// checkCertificate asks for a renewal that is due: timers stand still while a
+// machine sleeps.
+func (s *Session) checkCertificate() {
+	if at, _ := s.identity.renewAt(); s.config.Now().Before(at) {
+		return
+	}
+	select {
+	case s.renew <- struct{}{}:
+	default:
 	}
 }
 
@@ -193,6 +209,7 @@ func (s *Session) address(attempt int) string {
 func (s *Session) converse(ctx context.Context, h Handler) {
 	rounds, turn, tried := 0, 0, 0
 	for ctx.Err() == nil {
+		s.checkCertificate()
 		address := s.address(turn)
 		welcomed, err := s.once(ctx, address, h)
 		if ctx.Err() != nil {
