@@ -218,7 +218,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	start := func(g *errgroup.Group, name string, run func() error) {
 		g.Go(func() error {
 			defer stopWork()
-			if err := run(); err != nil {
+			if err := run(); err != nil && !errors.Is(err, context.Canceled) {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			return nil

@@ -15,7 +15,7 @@ const (
 	// readyLimit is how long a call waits for the coordinator to catch up after its start.
 	readyLimit = 10 * time.Second
 	// closeLimit is how long calls that are under way may take when the coordinator stops.
-	closeLimit = time.Second
+	closeLimit = 250 * time.Millisecond
 	// connectionWindow and streamWindow bound what may be unread: one upload that nobody reads must not starve the
 	// others on its connection, so a stream gets a sixteenth.
 	connectionWindow = 16 << 20

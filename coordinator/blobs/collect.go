@@ -72,7 +72,7 @@ func (s *Store) liveLeases(live map[string]bool) (hashes []string, seen uint64) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for hash, l := range s.leases {
-		if now.After(l.until) {
+		if l.pins == 0 && now.After(l.until) {
 			delete(s.leases, hash)
 		} else if !live[hash] {
 			hashes = append(hashes, hash)

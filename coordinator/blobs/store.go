@@ -145,12 +145,13 @@ type Store struct {
 	temps atomic.Int64
 
 	mu sync.Mutex
-	// leases by hash. Each call of lease makes a new one, so that who gave one can
-	// take back that one only.
+	// leases by hash.
 	leases map[string]*lease
 	// leased counts the leases given to blobs that had none. Collect looks whether
 	// there were any since it marked.
 	leased uint64
+	// calls numbers the calls of lease.
+	calls uint64
 	// dying are blobs that Collect is about to unlink. They count as absent; the
 	// channel is closed when the file is gone.
 	dying map[string]chan struct{}
@@ -234,10 +235,18 @@ func (s *Store) Missing(hashes []string) ([]string, error) {
 // hold reports whether the blob is in one of the spaces, and leases it if so. The
 // lease comes first: a blob that is seen after it cannot be collected any more.
 func (s *Store) hold(hash string, in ...string) (bool, error) {
-	l, dying := s.lease(hash)
+	call, dying := s.lease(hash, 0)
 	if dying != nil {
 		return false, nil
 	}
+	present, err := s.present(hash, in)
+	if !present {
+		s.release(hash, call)
+	}
+	return present, err
+}
+
+func (s *Store) present(hash string, in []string) (bool, error) {
 	for _, space := range in {
 		_, err := os.Lstat(s.path(space, hash))
 		if err == nil {
@@ -247,35 +256,60 @@ func (s *Store) hold(hash string, in ...string) (bool, error) {
 			return false, fmt.Errorf("look for blob %s: %w", hash, err)
 		}
 	}
-	s.release(hash, l)
 	return false, nil
 }
 
 // lease is a promise to keep a blob.
-type lease struct{ until time.Time }
+type lease struct {
+	until time.Time
+	// pins count the uploads under way that rely on the blob: until they end, so
+	// does the lease not.
+	pins int
+	// call is the last call that extended it.
+	call uint64
+}
 
-// lease keeps the blob from now on. While the blob is being removed it returns the
-// channel that is closed when that is done, instead.
-func (s *Store) lease(hash string) (*lease, <-chan struct{}) {
-	l := &lease{until: s.cfg.Now().Add(s.cfg.Lease)}
+// lease keeps the blob for the time of the lease from now on, and as long as it
+// has pins. While the blob is being removed it returns the channel that is closed
+// when that is done, instead.
+func (s *Store) lease(hash string, pins int) (call uint64, dying <-chan struct{}) {
+	until := s.cfg.Now().Add(s.cfg.Lease)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if dying, ok := s.dying[hash]; ok {
-		return nil, dying
+		return 0, dying
 	}
-	if _, known := s.leases[hash]; !known {
+	l, known := s.leases[hash]
+	if !known {
 		s.leased++
+		l = &lease{}
+		s.leases[hash] = l
 	}
-	s.leases[hash] = l
-	return l, nil
+	s.calls++
+	l.until, l.call = until, s.calls
+	l.pins += pins
+	return s.calls, nil
 }
 
-// release takes a lease back, unless another came after it.
-func (s *Store) release(hash string, l *lease) {
+// release drops the lease on a blob that is not there, unless another call has
+// extended it since.
+func (s *Store) release(hash string, call uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leases[hash] == l {
+	if l := s.leases[hash]; l != nil && l.call == call && l.pins == 0 {
 		delete(s.leases, hash)
+	}
+}
+
+// unpin ends what an upload relied on. From now on the time of the lease runs.
+func (s *Store) unpin(hashes []string) {
+	until := s.cfg.Now().Add(s.cfg.Lease)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, hash := range hashes {
+		l := s.leases[hash]
+		l.pins--
+		l.until = until
 	}
 }
 

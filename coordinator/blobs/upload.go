@@ -178,6 +178,9 @@ type batch struct {
 	store   *Store
 	pending map[key]waiting
 	bytes   int64
+	// pinned are the blobs that must stay until the batch is done, however long an
+	// upload takes.
+	pinned []string
 }
 
 func (s *Store) newBatch() *batch {
@@ -200,7 +203,7 @@ func (b *batch) add(p *piece) error {
 	if _, ok := b.pending[k]; ok {
 		return nil
 	}
-	if held, err := b.store.hold(p.hash, k.space); held || err != nil {
+	if held, err := b.hold(p.hash, k.space); held || err != nil {
 		return err
 	}
 	temp, err := b.store.writeTemp(p.data)
@@ -230,7 +233,7 @@ func (b *batch) checkTree(p *piece) (int, error) {
 			level = max(level, below+1)
 			continue
 		}
-		held, err := b.store.hold(hash, in...)
+		held, err := b.hold(hash, in...)
 		if err != nil {
 			return 0, err
 		}
@@ -239,6 +242,15 @@ func (b *batch) checkTree(p *piece) (int, error) {
 		}
 	}
 	return level, nil
+}
+
+// hold is Store.hold until the end of the batch.
+func (b *batch) hold(hash string, in ...string) (bool, error) {
+	if _, dying := b.store.lease(hash, 1); dying != nil {
+		return false, nil
+	}
+	b.pinned = append(b.pinned, hash)
+	return b.store.present(hash, in)
 }
 
 // find looks for a child among the blobs of the batch.
@@ -275,6 +287,10 @@ func noSpace(err error) error {
 // that name them. After an error some may be in the store, never a tree object
 // without its children.
 func (b *batch) commit(ctx context.Context) error {
+	defer func() {
+		b.store.unpin(b.pinned)
+		b.pinned = nil
+	}()
 	if err := b.place(ctx); err != nil {
 		for _, w := range b.pending {
 			// What has been renamed is not in tmp any more.
@@ -309,7 +325,7 @@ func (b *batch) place(ctx context.Context) error {
 func (b *batch) rename(ctx context.Context, keys []key) error {
 	dirs := map[string]bool{}
 	for _, k := range keys {
-		if err := b.store.claim(ctx, k.hash); err != nil {
+		if err := b.claim(ctx, k.hash); err != nil {
 			return err
 		}
 		to := b.store.path(k.space, k.hash)
@@ -328,12 +344,13 @@ func (b *batch) rename(ctx context.Context, keys []key) error {
 	return syncBarrier(b.store.cfg.Dir, slices.Collect(maps.Keys(dirs)))
 }
 
-// claim leases a blob that is about to be put in its place. If it is being
-// removed, it waits until it is gone.
-func (s *Store) claim(ctx context.Context, hash string) error {
+// claim pins a blob that is about to be put in its place. If an old one is being
+// removed, it waits until that is gone.
+func (b *batch) claim(ctx context.Context, hash string) error {
 	for {
-		_, dying := s.lease(hash)
+		_, dying := b.store.lease(hash, 1)
 		if dying == nil {
+			b.pinned = append(b.pinned, hash)
 			return nil
 		}
 		select {

@@ -14,8 +14,9 @@ import (
 // jobOf tells the job of an assignment, if the caller may push its log. After an
 // error the bytes before it are kept.
 //
-// A message without data, after the first, says that there is no more for now:
-// CatchUp waits for it.
+// A message without data at the end of the copy says that there is no more for
+// now, which CatchUp waits for. At offset 0 it has to come after the first, which
+// may be only a question.
 func (s *Store) Push(ctx context.Context, next func() (*stixv1.PushLogRequest, error),
 	jobOf func(assignmentUID string) (jobUID string, ok bool),
 ) (*stixv1.PushLogResponse, error) {
@@ -62,7 +63,7 @@ func (s *Store) take(ctx context.Context, l *log, m *stixv1.PushLogRequest, firs
 	if m.GetComplete() {
 		return s.complete(ctx, l, end)
 	}
-	if len(m.GetData()) == 0 && !first {
+	if len(m.GetData()) == 0 && (!first || end > 0) {
 		l.set(func(st *status) { st.current = st.size == end })
 	}
 	return nil

@@ -43,6 +43,7 @@ func (s *server) Logs(ctx context.Context, req *stixv1.LogsRequest, stream *conn
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	f := &follower{s: s, req: req, jobUID: job.Meta.Uid, send: stream.Send, out: make(chan *stixv1.LogChunk), sources: map[string]*source{}}
+	defer f.closeReaders() // when nobody uses them any more
 	defer f.wg.Wait()
 	defer cancel()
 	return f.run(ctx, view)
@@ -104,7 +105,6 @@ type source struct {
 }
 
 func (f *follower) run(ctx context.Context, view *state.View) error {
-	defer f.closeReaders()
 	changed := f.watch(ctx, view.Revision)
 	late := time.NewTicker(time.Second)
 	defer late.Stop()

@@ -1,0 +1,443 @@
+package integration
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/stix-run/stix/agent"
+	"github.com/stix-run/stix/agent/exec/fakeexec"
+	"github.com/stix-run/stix/agent/logs"
+	"github.com/stix-run/stix/client"
+	"github.com/stix-run/stix/coordinator"
+	"github.com/stix-run/stix/coordinator/consensus"
+	"github.com/stix-run/stix/internal/bootstrap"
+	"github.com/stix-run/stix/internal/ids"
+	"github.com/stix-run/stix/internal/memnet"
+	"github.com/stix-run/stix/internal/seal"
+	"github.com/stix-run/stix/internal/testlog"
+	stixv1 "github.com/stix-run/stix/proto/stix/v1"
+	"github.com/stix-run/stix/provider"
+	"github.com/stix-run/stix/provider/fake"
+)
+
+// coordinatorHost is the coordinator's name in the network.
+const coordinatorHost = "coord"
+
+// world is everything of one scenario. The test is the user; crash points are its only fault unless it makes others.
+type world struct {
+	t     *testing.T
+	dir   string
+	net   *memnet.Network
+	cloud *fake.Cloud
+	box   *seal.Box
+	disk  *consensus.MemoryDisk
+	// steps counts what the coordinator does to the log and to the cloud, and crashes it at one of them.
+	steps *steps
+	// up is the coordinator that runs, nil while none does.
+	up *process
+
+	// mu guards the machines, which the cloud's goroutines change.
+	mu       sync.Mutex
+	machines map[string]*machine
+	// retired are the fake machines of instances that are gone: what ran on them still counts.
+	retired []*fakeexec.Machine
+}
+
+// process is one life of a coordinator.
+type process struct {
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// machine is an instance of the fake cloud with an agent on it.
+type machine struct {
+	dir    string
+	jobs   *fakeexec.Machine
+	boots  int
+	cancel context.CancelFunc
+	ended  chan error
+	data   []byte
+}
+
+// inWorld runs a scenario in a bubble and checks, after it, what must hold after every scenario.
+func inWorld(t *testing.T, crashAt int, scenario func(w *world)) (steps int) {
+	t.Helper()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, dir, crashAt)
+		defer w.close()
+		w.start()
+		scenario(w)
+		w.checkInvariants()
+		steps = w.steps.count()
+	})
+	return steps
+}
+
+func newWorld(t *testing.T, dir string, crashAt int) *world {
+	t.Helper()
+	w := &world{
+		t: t, dir: dir, net: memnet.New(uint64(crashAt) + 1), box: seal.NewBox(seal.NewKey()),
+		disk: consensus.NewMemoryDisk(), machines: map[string]*machine{},
+	}
+	w.steps = newSteps(crashAt)
+	w.net.SetLatency(200 * time.Microsecond)
+	var err error
+	w.cloud, err = fake.New(fake.Config{
+		Latency: fake.Latency{Call: 20 * time.Millisecond, Boot: 300 * time.Millisecond, Terminate: 100 * time.Millisecond},
+		OnBoot:  w.boot, OnStop: w.halt, OnTerminate: w.retire,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// start begins a life of the coordinator, on what the last one left on its disk.
+func (w *world) start() {
+	w.t.Helper()
+	host := w.net.Host(coordinatorHost)
+	users, err := host.Listen("users")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	agents, err := host.Listen("agents")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c, err := coordinator.New(coordinator.Config{
+		ID: "c1", DataDir: filepath.Join(w.dir, "server"), Disk: w.disk, Users: users, Agents: agents,
+		AgentAddresses: []string{coordinatorHost + ":1"}, Drivers: map[string]provider.Driver{fake.Name: w.steps.driver(w.cloud.Driver())},
+		Box: w.box, Version: "test", NewID: ids.New, NewToken: ids.Token, Intercept: w.steps.proposer,
+		Logger: w.logger("coordinator"),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.up = &process{cancel: cancel, ended: make(chan error, 1)}
+	go func() { w.up.ended <- c.Run(ctx) }()
+}
+
+func (w *world) logger(name string) hclog.Logger { return testlog.New(w.t).Named(name) }
+
+// crash ends the coordinator as kill -9 does: from now on nothing of it reaches disk or network.
+func (w *world) crash() {
+	survivor := w.disk.Clone()
+	w.disk.Freeze()
+	w.net.Crash(coordinatorHost)
+	w.up.cancel()
+	if err := <-w.up.ended; err != nil {
+		w.t.Logf("the crashed coordinator ended with: %v", err)
+	}
+	w.disk = survivor
+	w.up = nil
+}
+
+// stop ends the coordinator as SIGTERM does.
+func (w *world) stop() {
+	w.up.cancel()
+	if err := <-w.up.ended; err != nil {
+		w.t.Errorf("coordinator: %v", err)
+	}
+	w.up = nil
+}
+
+// close ends everything, so that the bubble can.
+func (w *world) close() {
+	w.steps.disarm()
+	if w.up != nil {
+		w.stop()
+	}
+	w.cloud.Close()
+	w.mu.Lock()
+	machines := w.machines
+	w.machines = map[string]*machine{}
+	w.mu.Unlock()
+	for _, m := range machines {
+		m.stop(w.t)
+	}
+	w.net.Crash(coordinatorHost) // what clients keep for later use
+	time.Sleep(time.Second)      // ends of connections travel too
+}
+
+// boot starts an agent on an instance, as the machine's start does.
+func (w *world) boot(inst provider.Instance, data []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.machines[inst.ID]
+	if m == nil {
+		m = &machine{dir: filepath.Join(w.dir, inst.ID), jobs: fakeexec.NewMachine(), data: data}
+		w.machines[inst.ID] = m
+	}
+	m.boots++
+	w.startAgent(inst.ID, m)
+}
+
+func (w *world) startAgent(id string, m *machine) {
+	b, err := bootstrap.Decode(m.data)
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	a, err := agent.New(agent.Config{
+		Dir: m.dir, Bootstrap: &b, Home: filepath.Join(m.dir, "home"), BootID: fmt.Sprintf("%s-%d", id, m.boots),
+		ReserveBytes: -1, Dial: w.dialer("host-" + id), Executor: m.jobs,
+		Logs:   logs.SourceFunc(func(uid string) (logs.Log, error) { return m.jobs.OpenLog(uid) }),
+		Syncer: noFiles{}, Logger: w.logger("agent." + id),
+	})
+	if err != nil {
+		w.t.Error(err)
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.cancel, m.ended = cancel, make(chan error, 1)
+	go func() { m.ended <- a.Run(ctx) }()
+}
+
+// noFiles is a syncer for scenarios without files.
+type noFiles struct{}
+
+func (noFiles) Sync(context.Context, []*stixv1.Mount, string) error { return nil }
+
+// dialer connects a host to the coordinator's agents' port.
+func (w *world) dialer(host string) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, _ string) (net.Conn, error) {
+		return w.net.Host(host).Dial(ctx, coordinatorHost+"/agents")
+	}
+}
+
+func (m *machine) stop(t *testing.T) {
+	if m.cancel != nil {
+		m.cancel()
+		if err := <-m.ended; err != nil {
+			t.Logf("agent: %v", err)
+		}
+		m.cancel = nil
+	}
+	m.jobs.Reboot()
+}
+
+func (w *world) halt(inst provider.Instance) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if m := w.machines[inst.ID]; m != nil {
+		m.stop(w.t)
+	}
+}
+
+func (w *world) retire(inst provider.Instance) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if m := w.machines[inst.ID]; m != nil {
+		m.stop(w.t)
+		w.retired = append(w.retired, m.jobs)
+		delete(w.machines, inst.ID)
+	}
+}
+
+// restartAgent ends the agent of an instance and starts it again; its jobs run on.
+func (w *world) restartAgent(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.machines[id]
+	m.cancel()
+	<-m.ended
+	w.startAgent(id, m)
+}
+
+// user returns a client that goes on trying for two minutes.
+func (w *world) user() *client.Client {
+	w.t.Helper()
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	c, err := client.New(client.Config{
+		Endpoint: "http://coord", UserName: "ann", UserID: "deadbeef", Patience: 2 * time.Minute, Logger: w.logger("client"),
+		Transport: &http.Transport{
+			Protocols: protocols,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return w.net.Host("laptop").Dial(ctx, coordinatorHost+"/users")
+			},
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13},
+		},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(c.Close)
+	return c
+}
+
+// checkInvariants holds after every scenario: nothing lost, nothing doubled, the cloud equal to the records.
+func (w *world) checkInvariants() {
+	w.t.Helper()
+	c := w.user()
+	time.Sleep(time.Minute) // whatever is still under way gets its chance
+	ctx := w.t.Context()
+	res, err := c.ListClusters(ctx, &stixv1.ListClustersRequest{History: true})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	recorded := map[string]bool{}
+	for _, v := range res.Clusters {
+		for _, n := range v.Nodes {
+			if n.InstanceId != "" {
+				recorded[n.InstanceId] = true
+			}
+		}
+	}
+	for _, inst := range w.cloud.Live() {
+		if !recorded[inst.ID] {
+			w.t.Errorf("machine %s lives, but no record has it", inst.ID)
+		}
+		delete(recorded, inst.ID)
+	}
+	for id := range recorded {
+		w.t.Errorf("the records have machine %s, which does not exist", id)
+	}
+	w.checkRequests(c)
+	w.checkRuns()
+}
+
+func (w *world) checkRequests(c *client.Client) {
+	w.t.Helper()
+	res, err := c.ListRequests(w.t.Context(), &stixv1.ListRequestsRequest{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, q := range res.Requests {
+		w.t.Errorf("request %s (%s) is still %s", q.Meta.Uid, q.Verb, q.State)
+	}
+}
+
+// checkRuns sees to it that no assignment was started twice, and no rank of a job by two assignments.
+func (w *world) checkRuns() {
+	w.t.Helper()
+	byUID, byRank := map[string]int{}, map[string]int{}
+	for _, r := range w.runs() {
+		byUID[r.UID]++
+		byRank[fmt.Sprintf("%s %s rank %d", r.Order.JobUid, r.Order.Phase, r.Order.Rank)]++
+	}
+	for what, n := range byUID {
+		if n > 1 {
+			w.t.Errorf("assignment %s was started %d times", what, n)
+		}
+	}
+	for what, n := range byRank {
+		if n > 1 {
+			w.t.Errorf("job %s was started %d times", what, n)
+		}
+	}
+}
+
+// runs are the starts on all machines, also on those that are gone.
+func (w *world) runs() []fakeexec.Run {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []fakeexec.Run
+	for _, jobs := range w.retired {
+		out = append(out, jobs.Runs()...)
+	}
+	for _, m := range w.machines {
+		out = append(out, m.jobs.Runs()...)
+	}
+	return out
+}
+
+// task is a command on n nodes.
+func task(nodes int32, run string) *stixv1.Task {
+	return &stixv1.Task{Name: "t", NumNodes: nodes, Run: run, Resources: []*stixv1.Resources{{}}}
+}
+
+// launch asks for a cluster and waits until the request is final.
+func (w *world) launch(c *client.Client, name string, t *stixv1.Task) *stixv1.LaunchResponse {
+	w.t.Helper()
+	res, err := c.Launch(w.t.Context(), &stixv1.LaunchRequest{ClusterName: name, Task: t, UserName: "ann"})
+	if err != nil {
+		w.t.Fatalf("launch: %v", err)
+	}
+	w.await(c, res.RequestId)
+	return res
+}
+
+// await follows a request to its end, which has to be good.
+func (w *world) await(c *client.Client, id string) {
+	w.t.Helper()
+	var last *stixv1.Request
+	for q, err := range c.FollowRequest(w.t.Context(), id) {
+		if err != nil {
+			w.t.Fatalf("follow request: %v", err)
+		}
+		last = q
+	}
+	if last.GetState() != stixv1.RequestState_REQUEST_STATE_SUCCEEDED {
+		w.t.Fatalf("request is %s: %s", last.GetState(), last.GetError())
+	}
+}
+
+// read follows a job to its end and returns its lines by rank and its state.
+func (w *world) read(c *client.Client, jobUID string) (lines []string, end *stixv1.LogState) {
+	w.t.Helper()
+	text := map[string]*strings.Builder{}
+	for m, err := range c.Logs(w.t.Context(), &stixv1.LogsRequest{JobUid: jobUID, Follow: true}) {
+		if err != nil {
+			w.t.Fatalf("read logs: %v", err)
+		}
+		if chunk := m.GetChunk(); chunk != nil {
+			key := fmt.Sprintf("%d/%d", chunk.Phase, chunk.Rank)
+			if text[key] == nil {
+				text[key] = &strings.Builder{}
+			}
+			text[key].Write(chunk.Data)
+		}
+		if st := m.GetState(); st != nil && st.Final {
+			end = st
+		}
+	}
+	for _, b := range text {
+		lines = append(lines, strings.Split(strings.TrimSpace(b.String()), "\n")...)
+	}
+	slices.Sort(lines)
+	return lines, end
+}
+
+// down takes a cluster down and waits until it is gone.
+func (w *world) down(c *client.Client, name string) {
+	w.t.Helper()
+	res, err := c.Down(w.t.Context(), &stixv1.DownRequest{ClusterName: name})
+	if err != nil {
+		w.t.Fatalf("down: %v", err)
+	}
+	w.await(c, res.RequestId)
+}
+
+var errCrashed = errors.New("the coordinator crashed here")
+
+// readArray reads the jobs of an array, each of which prints its index.
+func (w *world) readArray(c *client.Client, cluster string, first, last int64) {
+	w.t.Helper()
+	for number := first; number <= last; number++ {
+		res, err := c.ListJobs(w.t.Context(), &stixv1.ListJobsRequest{ClusterName: cluster, Numbers: []int64{number}})
+		if err != nil || len(res.Jobs) != 1 {
+			w.t.Fatalf("job %d of the array: %v, %v", number, res, err)
+		}
+		lines, end := w.read(c, res.Jobs[0].Job.Meta.Uid)
+		if want := fmt.Sprintf("job %d", number-first); !slices.Equal(lines, []string{want}) {
+			w.t.Errorf("job %d printed %q, want %q", number, lines, want)
+		}
+		w.wantEnd(end, stixv1.JobState_JOB_STATE_SUCCEEDED, 0)
+	}
+}
