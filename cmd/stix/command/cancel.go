@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +15,7 @@ import (
 
 const cancelHelp = `Cancel job(s).
 
-  stix cancel CLUSTER 1 2 3     these jobs
+  stix cancel CLUSTER 1 2 5-8   these jobs
   stix cancel CLUSTER           the latest running job
   stix cancel CLUSTER -a        all of your jobs
   stix cancel CLUSTER -u        all jobs of all users
@@ -85,11 +84,11 @@ func (a *app) cancel(cmd *cobra.Command, args []string, f *cancelFlags) error {
 func (f *cancelFlags) numbers(cmd *cobra.Command, words []string) ([]int64, error) {
 	var numbers []int64
 	for _, w := range words {
-		n, err := strconv.ParseInt(w, 10, 64)
-		if err != nil {
+		more, ok := parseRange(w)
+		if !ok {
 			return nil, usage(cmd, "Invalid value for '[JOBS]...': '%s' is not a valid integer.", w)
 		}
-		numbers = append(numbers, n)
+		numbers = append(numbers, more...)
 	}
 	if len(numbers) > 0 && (f.all || f.allUsers) {
 		return nil, usage(cmd, "Both job IDs and --all/--all-users are specified: specify one of them.")

@@ -66,12 +66,13 @@ func (a *app) exec(cmd *cobra.Command, args []string, f *execFlags) error {
 	case cmd.Flags().Changed("num-jobs") && f.numJobs < 1:
 		return usage(cmd, "Invalid value for '--num-jobs': it has to be at least 1.")
 	}
+	if cmd.Flags().Changed("cpus") || cmd.Flags().Changed("memory") {
+		a.notice("--cpus and --memory are ignored: the cluster exists already.")
+		f.task.cpus, f.task.memory = "", ""
+	}
 	t, err := a.readTask(cmd.Context(), cmd, args, &f.task)
 	if err != nil {
 		return err
-	}
-	if cmd.Flags().Changed("cpus") || cmd.Flags().Changed("memory") {
-		a.notice("--cpus and --memory are ignored: the cluster exists already.")
 	}
 	if err := a.connect(cmd.Context()); err != nil {
 		return err

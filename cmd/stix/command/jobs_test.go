@@ -112,6 +112,15 @@ func TestExecUploadsTheWorkdirAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestExecIgnoresSizesOfTheCommandLine(t *testing.T) {
+	w := jobsWorld(t, stixv1.JobState_JOB_STATE_SUCCEEDED, 0)
+	_, _, stderr := w.run("exec", "demo", "--cpus", "64", "x")
+	contains(t, stderr, "--cpus and --memory are ignored")
+	if r := w.server.Calls("Submit")[0].Request.(*stixv1.SubmitRequest).GetTask().GetResources(); r[0].GetCpus() != nil {
+		t.Errorf("resources %v", r)
+	}
+}
+
 func TestExecOnAMissingCluster(t *testing.T) {
 	w := newWorld(t)
 	stderr := w.expect(1, "Command to run: x\nSubmitting job to cluster: nope\n", "exec", "nope", "x")

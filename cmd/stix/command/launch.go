@@ -125,17 +125,21 @@ func (a *app) plan(ctx context.Context, req *stixv1.LaunchRequest, f *launchFlag
 	if err != nil {
 		return false, err
 	}
-	// One that is still being brought up is reused too.
-	if f.cluster != "" && !res.GetReused() {
-		if res.Reused, err = a.exists(ctx, f.cluster); err != nil {
-			return false, err
-		}
+	old, err := a.existing(ctx, f.cluster)
+	if err != nil {
+		return false, err
 	}
+	// One that is still being brought up is reused too.
+	res.Reused = res.GetReused() || old != nil
 	if err := a.showPlan(res); err != nil || f.dryRun {
 		if err == nil {
 			a.notice("Dryrun finished.")
 		}
 		return false, err
+	}
+	if old != nil && !a.owns(old.GetMeta()) {
+		question := fmt.Sprintf("Cluster '%s' belongs to another user (%s). Run on it?", f.cluster, old.GetMeta().GetOwner())
+		return true, a.confirm(ctx, question, true)
 	}
 	if res.GetReused() {
 		return true, nil
@@ -143,10 +147,16 @@ func (a *app) plan(ctx context.Context, req *stixv1.LaunchRequest, f *launchFlag
 	return true, a.confirm(ctx, fmt.Sprintf("Launching a new cluster '%s'. Proceed?", res.GetClusterName()), true)
 }
 
-// exists reports whether there is a cluster of that name.
-func (a *app) exists(ctx context.Context, name string) (bool, error) {
+// existing returns the cluster of that name, nil when there is none.
+func (a *app) existing(ctx context.Context, name string) (*stixv1.Cluster, error) {
+	if name == "" {
+		return nil, nil
+	}
 	res, err := a.client.ListClusters(ctx, &stixv1.ListClustersRequest{Names: []string{name}})
-	return len(res.GetClusters()) > 0, err
+	if err != nil || len(res.GetClusters()) == 0 {
+		return nil, err
+	}
+	return res.GetClusters()[0].GetCluster(), nil
 }
 
 // madeUpName is SkyPilot's name of a cluster that was given none:

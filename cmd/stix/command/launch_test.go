@@ -59,6 +59,14 @@ func TestLaunchOnAClusterThatIsUp(t *testing.T) {
 	}
 }
 
+func TestLaunchAsksBeforeItUsesAnotherUsersCluster(t *testing.T) {
+	w := launchWorld(t)
+	w.server.AddCluster(cluster("demo", func(c *stixv1.Cluster) { c.Meta.Owner = "ffffffff" }))
+	w.stdin = "n\n"
+	contains(t, w.expect(1, "Command to run: x\nRunning on cluster: demo\n", "launch", "-c", "demo", "x"),
+		"Cluster 'demo' belongs to another user (ffffffff). Run on it? [Y/n]: ", "Aborted!")
+}
+
 func TestLaunchAsksBeforeANewCluster(t *testing.T) {
 	w := launchWorld(t)
 	w.stdin = "n\n"

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -24,6 +25,26 @@ func ranges(numbers []int64) string {
 		i = j + 1
 	}
 	return strings.Join(parts, ",")
+}
+
+// maxRange bounds a range of jobs that is written out: the largest array.
+const maxRange = 10_000
+
+// parseRange reads "5" or "5-8".
+func parseRange(text string) ([]int64, bool) {
+	low, high, isRange := strings.Cut(text, "-")
+	first, err := strconv.ParseInt(low, 10, 64)
+	if err != nil {
+		return nil, false
+	}
+	if !isRange {
+		return []int64{first}, true
+	}
+	last, err := strconv.ParseInt(high, 10, 64)
+	if err != nil || last < first || last-first >= maxRange {
+		return nil, false
+	}
+	return span64(first, last), true
 }
 
 // span64 lists the numbers from first to last.

@@ -271,6 +271,19 @@ func TestRangesOfJobs(t *testing.T) {
 	}
 }
 
+func TestRangesAreRead(t *testing.T) {
+	for text, want := range map[string]string{"5": "5", "5-8": "5-8", "7-7": "7"} {
+		if got, ok := parseRange(text); !ok || ranges(got) != want {
+			t.Errorf("%q is %v %v, want %s", text, got, ok, want)
+		}
+	}
+	for _, bad := range []string{"", "x", "-5", "5-", "8-5", "1-99999999999", "1-2-3"} {
+		if got, ok := parseRange(bad); ok {
+			t.Errorf("%q was read as %v", bad, got)
+		}
+	}
+}
+
 func TestInfraIsShownAsSkyPilotDoes(t *testing.T) {
 	for _, c := range [][3]string{
 		{"local", "", "Local"}, {"aws", "us-east-1", "AWS (us-east-1)"}, {"aws/us-east-1/us-east-1a", "", "AWS (us-east-1a)"},
