@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/stix-run/stix/internal/tree"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
@@ -39,13 +40,14 @@ func (s *Store) Collect(ctx context.Context, refs Refs) (Collected, error) {
 	case <-ctx.Done():
 		return Collected{}, context.Cause(ctx)
 	}
-	if s.cfg.Now().Before(s.opened.Add(s.cfg.Lease)) {
+	// One time for all of it: a lease that was given since it began is not over.
+	m := &marking{store: s, now: s.cfg.Now(), live: map[string]bool{}}
+	if m.now.Before(s.opened.Add(s.cfg.Lease)) {
 		return Collected{}, nil
 	}
-	m := &marking{store: s, live: map[string]bool{}}
 	// Leases before references: a record that is committed while its blobs have a
 	// lease is among the references when the lease is seen to be over.
-	leased, seen := s.liveLeases(m.live)
+	leased, seen := s.liveLeases(m)
 	if err := m.mark(ctx, slices.Values(leased)); err != nil {
 		return Collected{}, fmt.Errorf("collect blobs: %w", err)
 	}
@@ -65,16 +67,15 @@ func (s *Store) Collect(ctx context.Context, refs Refs) (Collected, error) {
 	return done, nil
 }
 
-// liveLeases drops the leases that are over and returns the others that are not
-// in live, with the count of leases that they go up to.
-func (s *Store) liveLeases(live map[string]bool) (hashes []string, seen uint64) {
-	now := s.cfg.Now()
+// liveLeases drops the leases that are over and returns those of the others that
+// are not marked, with the count of leases that they go up to.
+func (s *Store) liveLeases(m *marking) (hashes []string, seen uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for hash, l := range s.leases {
-		if l.pins == 0 && now.After(l.until) {
+		if l.pins == 0 && m.now.After(l.until) {
 			delete(s.leases, hash)
-		} else if !live[hash] {
+		} else if !m.live[hash] {
 			hashes = append(hashes, hash)
 		}
 	}
@@ -84,7 +85,9 @@ func (s *Store) liveLeases(live map[string]bool) (hashes []string, seen uint64) 
 // marking is what is known to be in use.
 type marking struct {
 	store *Store
-	live  map[string]bool
+	// now is when the collection began.
+	now  time.Time
+	live map[string]bool
 }
 
 // mark adds roots and everything below them.
@@ -147,7 +150,7 @@ func (s *Store) condemn(ctx context.Context, m *marking, seen uint64) (map[strin
 	}
 	for !s.kill(dead, m.live, seen) {
 		var leased []string
-		leased, seen = s.liveLeases(m.live)
+		leased, seen = s.liveLeases(m)
 		if err := m.mark(ctx, slices.Values(leased)); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stix-run/stix/coordinator/blobs"
 	"github.com/stix-run/stix/internal/tree"
+	stixv1 "github.com/stix-run/stix/proto/stix/v1"
 )
 
 func TestCollectKeepsWhatRecordsNeed(t *testing.T) {
@@ -153,4 +154,31 @@ func TestDamagedTreeStopsTheCollection(t *testing.T) {
 		t.Fatal("the part is gone")
 	}
 	var _ blobs.Refs = refs(nil)
+}
+
+// An upload may take longer than a lease: what its tree objects rely on was checked
+// at its beginning, and must be there at its end.
+func TestSlowUploadKeepsWhatItReliesOn(t *testing.T) {
+	s := newStore(t)
+	part := fileObject("part")
+	below := treeObject(t, part)
+	must(t, s.upload(t.Context(), part, below))
+	next, calls := messages(1000, treeObject(t, below), fileObject("a long time later")), 0
+	_, err := s.Upload(t.Context(), func() (*stixv1.UploadRequest, error) {
+		if calls++; calls == 2 {
+			s.clock.pass(3 * time.Hour)
+			s.collect(t)
+		}
+		return next()
+	})
+	must(t, err)
+	s.whole(t)
+	if got := s.missing(t, part.hash, below.hash); got != nil {
+		t.Fatalf("missing %v", got)
+	}
+	s.clock.pass(61 * time.Minute)
+	s.collect(t)
+	if got := s.missing(t, part.hash); got == nil {
+		t.Fatal("kept for ever")
+	}
 }
