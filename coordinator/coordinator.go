@@ -201,8 +201,8 @@ func (c *Coordinator) newServers() error {
 		return err
 	}
 	c.servers = []*server{
-		newServer("users", c.cfg.Users, c.whenReady(users)),
-		newServer("agents", tls, c.whenReady(agents)),
+		newServer("users", c.cfg.Users, c.whenReady(users), c.cfg.Logger),
+		newServer("agents", tls, c.whenReady(agents), c.cfg.Logger),
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/stix-run/stix/internal/tlsconf"
 )
 
@@ -33,7 +35,7 @@ type server struct {
 	http     *http.Server
 }
 
-func newServer(name string, l net.Listener, h http.Handler) *server {
+func newServer(name string, l net.Listener, h http.Handler, logger hclog.Logger) *server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -44,7 +46,8 @@ func newServer(name string, l net.Listener, h http.Handler) *server {
 			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: connectionWindow,
 			MaxReceiveBufferPerStream: streamWindow, SendPingTimeout: pingAfter,
 		},
-		ErrorLog: nil,
+		// Broken handshakes and lost peers are everyday business.
+		ErrorLog: logger.Named(name).StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}}
 }
 

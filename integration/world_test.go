@@ -441,3 +441,6 @@ func (w *world) readArray(c *client.Client, cluster string, first, last int64) {
 		w.wantEnd(end, stixv1.JobState_JOB_STATE_SUCCEEDED, 0)
 	}
 }
+
+// requestID is a fresh id in the bubble's time.
+func (w *world) requestID() string { return ids.New() }
