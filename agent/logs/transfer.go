@@ -90,6 +90,7 @@ func (t *transfer) send(m *stixv1.PushLogRequest) error {
 // copy sends the log from off on until it is complete or nobody wants it.
 func (t *transfer) copy(ctx context.Context, off int64) error {
 	t.buf = make([]byte, smallChunk)
+	said := false // that there is no more for now
 	for {
 		w := t.push.look()
 		if w.session != t.session {
@@ -112,10 +113,20 @@ func (t *transfer) copy(ctx context.Context, off int64) error {
 		if end || !w.active() {
 			return nil
 		}
-		if n == 0 {
-			if err := t.wait(ctx); err != nil {
+		if n > 0 {
+			said = false
+			continue
+		}
+		if !said {
+			// A reader that does not follow waits for this.
+			if err := t.send(&stixv1.PushLogRequest{Offset: off}); err != nil {
 				return err
 			}
+			said = true
+			continue
+		}
+		if err := t.wait(ctx); err != nil {
+			return err
 		}
 	}
 }

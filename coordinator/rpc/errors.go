@@ -129,7 +129,7 @@ func codeOf(err error) connect.Code {
 		return connect.CodeResourceExhausted
 	case errors.Is(err, auth.ErrUnknownNode):
 		return connect.CodePermissionDenied
-	case errors.Is(err, state.ErrNotLeader), errors.Is(err, state.ErrUnknownOutcome):
+	case errors.Is(err, state.ErrNotLeader), errors.Is(err, state.ErrUnknownOutcome), errors.Is(err, state.ErrStartOver):
 		return connect.CodeUnavailable
 	case errors.Is(err, blobs.ErrNotFound):
 		return connect.CodeNotFound

@@ -19,6 +19,8 @@ const (
 	chunkSize = 64 << 10
 	// lateLimit is how long a reader of a job that is over waits for bytes that a node has not handed in.
 	lateLimit = 10 * time.Second
+	// holdLimit is how long the lines of run wait for the last ones of setup.
+	holdLimit = 2 * time.Second
 	// catchUpLimit is how long a reader waits for a node to say how much there is.
 	catchUpLimit = 3 * time.Second
 )
@@ -92,6 +94,8 @@ type follower struct {
 	over time.Time
 	// waited says that the reader was told of late bytes.
 	waited bool
+	// held is since when lines of run wait for those of setup.
+	held time.Time
 }
 
 // source is the log of one assignment.
@@ -168,10 +172,18 @@ func (f *follower) look(ctx context.Context) (over bool, err error) {
 	if final && f.over.IsZero() {
 		f.over = f.s.Now()
 	}
-	open := 0
+	open, setup := 0, 0
 	for a := range view.AssignmentsOfJob(f.jobUID) {
-		if !f.flow(ctx, view, a, final) {
+		src := f.source(a)
+		if a.Phase == stixv1.Phase_PHASE_RUN && f.hold(setup) {
 			open++
+			continue
+		}
+		if !f.flow(ctx, view, a, src, final) {
+			open++
+			if a.Phase == stixv1.Phase_PHASE_SETUP {
+				setup++
+			}
 		}
 	}
 	if job.State != f.told && !final {
@@ -192,14 +204,29 @@ func (f *follower) look(ctx context.Context) (over bool, err error) {
 	return false, nil
 }
 
-// flow moves one log on; true when everything of it was sent.
-func (f *follower) flow(ctx context.Context, view *state.View, a *stixv1.Assignment, final bool) bool {
+// source is the log of an assignment; from the first call on its node hands it in.
+func (f *follower) source(a *stixv1.Assignment) *source {
 	src := f.sources[a.Meta.Uid]
 	if src == nil {
-		src = &source{done: make(chan struct{})}
-		src.reader = f.s.Config.Logs.Reader(key(a), f.offset(a)) // from now on the node hands the log in
+		src = &source{done: make(chan struct{}), reader: f.s.Config.Logs.Reader(key(a), f.offset(a))}
 		f.sources[a.Meta.Uid] = src
 	}
+	return src
+}
+
+// hold keeps the lines of run back until those of setup are out, but not for the sake of a node that is silent.
+func (f *follower) hold(setupOpen int) bool {
+	if setupOpen == 0 {
+		return false
+	}
+	if f.held.IsZero() {
+		f.held = f.s.Now()
+	}
+	return f.s.Now().Sub(f.held) < holdLimit
+}
+
+// flow moves one log on; true when everything of it was sent.
+func (f *follower) flow(ctx context.Context, view *state.View, a *stixv1.Assignment, src *source, final bool) bool {
 	started := a.Status.Pid != 0 || exited(a)
 	if started && !src.pumping {
 		f.pump(ctx, view, a, src)

@@ -1076,12 +1076,11 @@ type PushLogRequest struct {
 	// assignment_uid is set in the first message.
 	AssignmentUid string `protobuf:"bytes,1,opt,name=assignment_uid,json=assignmentUid,proto3" json:"assignment_uid,omitempty"`
 	// offset of data in the log.
-	Offset int64  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
-	Data   []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// data may be empty after the first message: there is no more for now, which a reader that does not follow waits for.
+	Data []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
 	// complete is set in the last message when the log will not grow any more.
-	Complete bool `protobuf:"varint,4,opt,name=complete,proto3" json:"complete,omitempty"`
-	// size of the log on the node when the push began, in the first message: a reader that does not follow stops there.
-	Size          int64 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	Complete      bool `protobuf:"varint,4,opt,name=complete,proto3" json:"complete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1142,13 +1141,6 @@ func (x *PushLogRequest) GetComplete() bool {
 		return x.Complete
 	}
 	return false
-}
-
-func (x *PushLogRequest) GetSize() int64 {
-	if x != nil {
-		return x.Size
-	}
-	return 0
 }
 
 type PushLogResponse struct {
@@ -1379,13 +1371,12 @@ const file_stix_v1_agent_proto_rawDesc = "" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04stop\x18\x03 \x01(\bR\x04stop\"1\n" +
 	"\x06Forget\x12'\n" +
-	"\x0fassignment_uids\x18\x01 \x03(\tR\x0eassignmentUids\"\x93\x01\n" +
+	"\x0fassignment_uids\x18\x01 \x03(\tR\x0eassignmentUids\"\x7f\n" +
 	"\x0ePushLogRequest\x12%\n" +
 	"\x0eassignment_uid\x18\x01 \x01(\tR\rassignmentUid\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x1a\n" +
-	"\bcomplete\x18\x04 \x01(\bR\bcomplete\x12\x12\n" +
-	"\x04size\x18\x05 \x01(\x03R\x04size\"%\n" +
+	"\bcomplete\x18\x04 \x01(\bR\bcomplete\"%\n" +
 	"\x0fPushLogResponse\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x03R\x04size\"+\n" +
 	"\x11FetchBlobsRequest\x12\x16\n" +

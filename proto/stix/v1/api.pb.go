@@ -125,7 +125,7 @@ func (TreeEntryType) EnumDescriptor() ([]byte, []int) {
 type LaunchRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	RequestId string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// cluster_name; empty: the server makes one up.
+	// cluster_name is required; the client makes one up when the user gives none.
 	ClusterName string   `protobuf:"bytes,2,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
 	Task        *Task    `protobuf:"bytes,3,opt,name=task,proto3" json:"task,omitempty"`
 	Mounts      []*Mount `protobuf:"bytes,4,rep,name=mounts,proto3" json:"mounts,omitempty"`
@@ -2701,7 +2701,8 @@ func (x *Tree) GetEntries() []*TreeEntry {
 
 type TreeEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// name without a slash; bytes, because file names need not be UTF-8. The root of a single file has one entry.
+	// name without a slash; bytes, because file names need not be UTF-8. The root of a single file has one entry, whose
+	// name is empty.
 	Name []byte        `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Type TreeEntryType `protobuf:"varint,2,opt,name=type,proto3,enum=stix.v1.TreeEntryType" json:"type,omitempty"`
 	// mode holds the permission bits.
