@@ -23,7 +23,7 @@ import (
 func childAgent(home, dir string) int {
 	self, _ := os.Executable()
 	p, err := NewProcesses(ProcessConfig{
-		Dir: dir, Shim: []string{self, "shim"}, BootID: "boot", Env: []string{"PATH=" + os.Getenv("PATH")},
+		Dir: dir, Shim: []string{self, "shim"}, BootID: "boot", Env: []string{"GORACE=atexit_sleep_ms=0", "PATH=" + os.Getenv("PATH")},
 		LogSize: func(string) (int64, error) { return 0, nil }, Logger: hclog.NewNullLogger(),
 	})
 	if err != nil {

@@ -32,7 +32,7 @@ func newNode(t testing.TB) *node {
 	n := &node{t: t, home: t.TempDir(), dir: t.TempDir()}
 	n.exec, err = NewProcesses(ProcessConfig{
 		Dir: n.dir, Shim: []string{self, "shim"}, BootID: "boot",
-		Env:     []string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"},
+		Env:     []string{"GORACE=atexit_sleep_ms=0", "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"},
 		LogSize: fileSize,
 		Logger:  testlog.New(t),
 	})

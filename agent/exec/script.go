@@ -23,7 +23,7 @@ if [ -f ~/.bashrc ]; then . ~/.bashrc; set +o history +H; unset HISTFILE; fi
 if type conda >/dev/null 2>&1; then set -a; . "$(conda info --base 2>/dev/null)/etc/profile.d/conda.sh" >/dev/null 2>&1; set +a; fi
 if [ -z "${CONDA_DEFAULT_ENV-}${VIRTUAL_ENV-}" ] && [ -f ~/sky-user-env/bin/activate ]; then . ~/sky-user-env/bin/activate; fi
 export PYTHONUNBUFFERED=1
-mkdir -p ~/sky_workdir; cd ~/sky_workdir
+cd ~/sky_workdir 2>/dev/null || { mkdir -p ~/sky_workdir && cd ~/sky_workdir; }
 `
 
 // script renders the whole text that the shell of an order reads.

@@ -143,6 +143,7 @@ func (s *shim) startShell() error {
 		return err
 	}
 	defer w.Close()
+	_ = os.Mkdir(s.payload.Home+"/sky_workdir", 0o755) // sooner than the shell can; it tells what is wrong
 	enlargePipe(w)
 	raiseOpenFiles()
 	s.startedAt = time.Now().UnixNano()

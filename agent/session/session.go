@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
@@ -119,8 +120,12 @@ func New(c Config) (*Session, error) {
 // Data returns the client of the bulk connection. Calls on it fail while no
 // coordinator can be reached; callers try again.
 func (s *Session) Data() stixv1connect.AgentDataServiceClient {
-	return stixv1connect.NewAgentDataServiceClient(s.bulk, baseURL)
+	return stixv1connect.NewAgentDataServiceClient(s.bulk, baseURL, uncompressed())
 }
+
+// uncompressed asks coordinators for answers as they are: what is worth
+// compressing is compressed already.
+func uncompressed() connect.ClientOption { return connect.WithAcceptCompression("gzip", nil, nil) }
 
 // Run speaks with the coordinators until ctx ends. It is called once.
 func (s *Session) Run(ctx context.Context, h Handler) error {
@@ -244,7 +249,7 @@ func (s *Session) once(ctx context.Context, address string, h Handler) (bool, er
 	// The library looks at the context of a stream only between two things to send.
 	// The end of the connection ends all waits.
 	defer context.AfterFunc(ctx, p.close)()
-	stream, err := stixv1connect.NewAgentServiceClient(p, baseURL).Session(ctx)
+	stream, err := stixv1connect.NewAgentServiceClient(p, baseURL, uncompressed()).Session(ctx)
 	if err != nil {
 		return false, err
 	}
