@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -131,15 +133,20 @@ func complete(cells []string) string {
 // constantName is a constant as documents name it: "coordinator/clusters.LaunchLimit".
 var constantName = regexp.MustCompile("`((?:[a-z0-9]+/)*[a-z0-9]+)\\.([A-Za-z][A-Za-z0-9]*)`")
 
-func TestConstantsThatAreNamedExist(t *testing.T) {
+func TestConstantsThatAreNamedExistAndHaveTheStatedValues(t *testing.T) {
 	found := 0
-	for _, m := range constantName.FindAllStringSubmatch(read(t, "docs/deadlines.md"), -1) {
-		if fileType(m[2]) {
-			continue
-		}
-		found++
-		if !slices.Contains(constants(t, m[1]), m[2]) {
-			t.Errorf("deadlines.md names %s.%s, which is not a constant there", m[1], m[2])
+	for line := range strings.Lines(read(t, "docs/deadlines.md")) {
+		for _, m := range constantName.FindAllStringSubmatch(line, -1) {
+			if fileType(m[2]) {
+				continue
+			}
+			found++
+			value, ok := constants(t, m[1])[m[2]]
+			if !ok {
+				t.Errorf("deadlines.md names %s.%s, which is not a constant there", m[1], m[2])
+			} else if d, ok := duration(value); ok && !strings.Contains(line, words(d)) {
+				t.Errorf("%s.%s is %s, which the line that names it does not say:\n%s", m[1], m[2], words(d), line)
+			}
 		}
 	}
 	if found < 10 {
@@ -152,14 +159,14 @@ func fileType(name string) bool {
 	return slices.Contains([]string{"md", "go", "proto", "json", "sock", "lock", "log", "key"}, name)
 }
 
-// constants lists the constants that a package declares outside of its tests.
-func constants(t *testing.T, pkg string) []string {
+// constants are those that a package declares outside of its tests, with their values as they are written.
+func constants(t *testing.T, pkg string) map[string]ast.Expr {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, pkg, "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
+	all := map[string]ast.Expr{}
 	for _, name := range files {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
@@ -169,18 +176,56 @@ func constants(t *testing.T, pkg string) []string {
 			t.Fatal(err)
 		}
 		for _, d := range f.Decls {
-			g, ok := d.(*ast.GenDecl)
-			if !ok || g.Tok != token.CONST {
-				continue
-			}
-			for _, s := range g.Specs {
-				for _, id := range s.(*ast.ValueSpec).Names {
-					names = append(names, id.Name)
-				}
+			if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.CONST {
+				addConstants(all, g)
 			}
 		}
 	}
-	return names
+	return all
+}
+
+func addConstants(all map[string]ast.Expr, g *ast.GenDecl) {
+	for _, s := range g.Specs {
+		v := s.(*ast.ValueSpec)
+		for i, id := range v.Names {
+			all[id.Name] = nil
+			if i < len(v.Values) {
+				all[id.Name] = v.Values[i]
+			}
+		}
+	}
+}
+
+// duration is the value of "10 * time.Second" or "time.Second"; false for anything else.
+func duration(e ast.Expr) (time.Duration, bool) {
+	switch x := e.(type) {
+	case *ast.BinaryExpr:
+		n, isNumber := x.X.(*ast.BasicLit)
+		unit, ok := duration(x.Y)
+		if !isNumber || !ok || x.Op != token.MUL {
+			return 0, false
+		}
+		count, err := strconv.Atoi(n.Value)
+		return time.Duration(count) * unit, err == nil
+	case *ast.SelectorExpr:
+		unit, ok := map[string]time.Duration{
+			"Hour": time.Hour, "Minute": time.Minute, "Second": time.Second, "Millisecond": time.Millisecond,
+		}[x.Sel.Name]
+		return unit, ok
+	}
+	return 0, false
+}
+
+// words is a duration as the documents write it ("10 min", "60 s", "0.5 s").
+func words(d time.Duration) string {
+	number := func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
+	switch {
+	case d >= time.Hour && d%time.Hour == 0:
+		return number(d.Hours()) + " h"
+	case d > time.Minute && d%time.Minute == 0:
+		return number(d.Minutes()) + " min"
+	}
+	return number(d.Seconds()) + " s"
 }
 
 // pages are the documents, from the root of the repository.
