@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/stix-run/stix/internal/nearest"
 )
 
 // File is one configuration file.
@@ -164,7 +166,7 @@ func (l *loader) entry(k, v *yaml.Node, full string, keys []key) {
 	i := slices.IndexFunc(keys, func(known key) bool { return known.name == k.Value && k.Kind == yaml.ScalarNode })
 	switch {
 	case i < 0:
-		l.fail(k, full, "unknown key %q", full).Hint = nearest(k.Value, names(keys))
+		l.fail(k, full, "unknown key %q", full).Hint = nearest.Word(k.Value, names(keys))
 	case v.Tag == "!!null":
 	case keys[i].read != nil:
 		keys[i].read(l, v, full)

@@ -56,6 +56,8 @@ func seeds(t *testing.T, n uint64) []uint64 {
 }
 
 // trouble makes faults at random moments until done, a few seconds apart so that the user gets somewhere.
+//
+//stix:bubble
 func (w *world) trouble(rnd *rand.Rand, done <-chan struct{}) {
 	for {
 		select {

@@ -157,6 +157,8 @@ func (w *world) stop() {
 }
 
 // close ends everything, so that the bubble can.
+//
+//stix:bubble
 func (w *world) close() {
 	w.steps.disarm()
 	if w.up != nil {
@@ -282,6 +284,8 @@ func (w *world) user() *client.Client {
 }
 
 // checkInvariants holds after every scenario: nothing lost, nothing doubled, the cloud equal to the records.
+//
+//stix:bubble
 func (w *world) checkInvariants() {
 	w.t.Helper()
 	c := w.user()

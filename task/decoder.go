@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stix-run/stix/internal/nearest"
 )
 
 // decoder collects the complaints about one task.
@@ -149,7 +151,7 @@ func (d *decoder) unknownKey(k *value, level string, known []string) {
 			public = append(public, name)
 		}
 	}
-	d.fail(k, "unknown key %s in %s", strconv.Quote(clip(k.spelling())), level).Hint = nearest(k.text, public)
+	d.fail(k, "unknown key %s in %s", strconv.Quote(clip(k.spelling())), level).Hint = nearest.Word(k.text, public)
 }
 
 // shape is the known keys of a mapping that is not carried yet.

@@ -3,6 +3,8 @@ package task
 import (
 	"slices"
 	"testing"
+
+	"github.com/stix-run/stix/internal/nearest"
 )
 
 func TestParseCPUs(t *testing.T) {
@@ -104,7 +106,7 @@ func TestNearest(t *testing.T) {
 		"env": "envs", "ENVS": "envs", "resource": "resources", "nodes": "num_nodes", "numnodes": "num_nodes", "filemounts": "file_mounts",
 		"mounts": "file_mounts", "working_dir": "workdir", "set_up": "setup", "runs": "run", "secret": "secrets", "command": "", "x": "", "": "",
 	} {
-		if got := nearest(word, known); got != want {
+		if got := nearest.Word(word, known); got != want {
 			t.Errorf("nearest to %q is %q, want %q", word, got, want)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/stix-run/stix/internal/nearest"
 )
 
 // Infra is where a node is to be; empty parts are open.
@@ -79,7 +81,7 @@ func parseCloud(s string, inInfra bool) (string, error) {
 	case slices.Contains(clouds(), name):
 		return name, nil
 	}
-	return "", &errNearest{fmt.Sprintf("%q is no cloud that is known here", clip(s)), nearest(name, clouds())}
+	return "", &errNearest{fmt.Sprintf("%q is no cloud that is known here", clip(s)), nearest.Word(name, clouds())}
 }
 
 func open(part string) string {

@@ -115,6 +115,7 @@ func TestStallLetGoAfterRunReturnedAppliesNothing(t *testing.T) {
 	})
 }
 
+//stix:bubble
 func waitLeads(m *member) {
 	for !m.leads() {
 		time.Sleep(time.Millisecond)

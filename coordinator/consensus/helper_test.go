@@ -273,6 +273,8 @@ func (c *cluster) crash(m *member) *MemoryDisk {
 
 // leader waits for the one member whose leadership function runs and that a quorum
 // follows, in virtual time.
+//
+//stix:bubble
 func (c *cluster) leader(except ...string) *member {
 	c.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -293,6 +295,8 @@ func (c *cluster) leader(except ...string) *member {
 }
 
 // elected waits for a member that the library takes for the leader, however new.
+//
+//stix:bubble
 func (c *cluster) elected() *member {
 	c.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -318,6 +322,8 @@ func (c *cluster) follower() *member {
 }
 
 // agree waits until all members applied the same entries, these among them.
+//
+//stix:bubble
 func (c *cluster) agree(entries ...string) {
 	c.t.Helper()
 	var lists [][]string

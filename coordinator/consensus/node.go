@@ -153,7 +153,7 @@ func (n *Node) bounded(step func(context.Context) error) {
 	if errors.Is(n.fault.cause(), ErrDiskStalled) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.StopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.StopTimeout) //stix:shutdown
 	defer cancel()
 	if err := step(ctx); err != nil {
 		n.logger.Debug("stop", "error", err)
@@ -163,7 +163,7 @@ func (n *Node) bounded(step func(context.Context) error) {
 // release closes everything, as soon as the library lets go of it. The log must
 // not be closed under it.
 func (n *Node) release(s stores, r *raft.Raft) {
-	_ = n.calls.wait(context.Background(), nil)
+	_ = n.calls.wait(context.Background(), nil) //stix:shutdown
 	if err := r.Shutdown().Error(); err != nil {
 		n.logger.Debug("shut down", "error", err)
 	}

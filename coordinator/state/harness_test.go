@@ -44,6 +44,7 @@ type fault struct {
 	err    error
 }
 
+//stix:bubble
 func (l *fakeLog) Propose(ctx context.Context, data []byte) (uint64, error) {
 	l.started.Add(1)
 	if l.delay > 0 {

@@ -34,6 +34,8 @@ func text(seq iter.Seq[string]) string {
 }
 
 // fill puts a little of everything, a second apart.
+//
+//stix:bubble
 func fill(t *testing.T, s *Store) {
 	put := func(fn func(tx *Tx)) {
 		must(t, s, fn)

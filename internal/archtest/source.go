@@ -146,26 +146,79 @@ func (c *checker) sleeps() {
 	})
 }
 
-// bubbles returns the code of the file that runs in virtual time: function
-// literals given to synctest.Test, and functions marked //stix:bubble.
+// bubbles returns the code of the file that runs in virtual time: functions given to synctest.Test, or to a function
+// of the package's tests that itself opens a bubble, and functions marked //stix:bubble.
 func (c *checker) bubbles() []ast.Node {
 	var found []ast.Node
-	bubble := c.file.imported("testing/synctest")
+	named := map[string]bool{}
 	c.each(func(call *ast.CallExpr) {
-		if selects(call.Fun, bubble, "Test") {
-			for _, arg := range call.Args {
-				if lit, ok := arg.(*ast.FuncLit); ok {
-					found = append(found, lit)
-				}
+		if !c.opens(call) {
+			return
+		}
+		for _, arg := range call.Args {
+			switch f := arg.(type) {
+			case *ast.FuncLit:
+				found = append(found, f)
+			case *ast.Ident:
+				named[f.Name] = true
 			}
 		}
 	})
 	for _, decl := range c.file.syntax.Decls {
-		if fn, ok := decl.(*ast.FuncDecl); ok && c.marked(fn.Pos(), "bubble") {
+		if fn, ok := decl.(*ast.FuncDecl); ok && (c.marked(fn.Pos(), "bubble") || named[fn.Name.Name]) {
 			found = append(found, fn)
 		}
 	}
 	return found
+}
+
+// opens reports whether a call runs the functions it is given in a bubble.
+func (c *checker) opens(call *ast.CallExpr) bool {
+	if selects(call.Fun, c.file.imported("testing/synctest"), "Test") {
+		return true
+	}
+	switch f := call.Fun.(type) {
+	case *ast.Ident:
+		return c.tree.openers(c.file.dir)[f.Name]
+	case *ast.SelectorExpr:
+		return c.tree.openers(c.file.dir)[f.Sel.Name]
+	}
+	return false
+}
+
+// openers are the functions of a folder's tests that open a bubble, directly or by way of another. They are found once.
+func (t *Tree) openers(dir string) map[string]bool {
+	if found, ok := t.opening[dir]; ok {
+		return found
+	}
+	found := map[string]bool{}
+	t.opening[dir] = found
+	for again := true; again; {
+		again = false
+		for _, f := range t.files {
+			if f.dir != dir || !f.test {
+				continue
+			}
+			c := &checker{tree: t, file: f}
+			for _, decl := range f.syntax.Decls {
+				fn, ok := decl.(*ast.FuncDecl)
+				if ok && !strings.HasPrefix(fn.Name.Name, "Test") && !found[fn.Name.Name] && c.callsOpener(fn) {
+					found[fn.Name.Name], again = true, true
+				}
+			}
+		}
+	}
+	return found
+}
+
+func (c *checker) callsOpener(fn *ast.FuncDecl) (yes bool) {
+	ast.Inspect(fn, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok && c.opens(call) {
+			yes = true
+		}
+		return !yes
+	})
+	return yes
 }
 
 func (c *checker) each(do func(*ast.CallExpr)) {

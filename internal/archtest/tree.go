@@ -32,6 +32,8 @@ const Module = "github.com/stix-run/stix"
 type Tree struct {
 	fset  *token.FileSet
 	files []*file
+	// opening caches openers by folder.
+	opening map[string]map[string]bool
 }
 
 // file is one Go file.
@@ -58,7 +60,7 @@ func (p Problem) String() string {
 // Load parses the Go files below the root of fsys, without hidden folders,
 // testdata and nested modules. It errors for a file that does not parse.
 func Load(fsys fs.FS) (*Tree, error) {
-	t := &Tree{fset: token.NewFileSet()}
+	t := &Tree{fset: token.NewFileSet(), opening: map[string]map[string]bool{}}
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:

@@ -1,10 +1,11 @@
-package task
+// Package nearest finds the word that was probably meant, for "did you mean".
+package nearest
 
 import "strings"
 
-// nearest is the known word that looks most like the given one, or "" when
-// none is near enough to be what was meant.
-func nearest(word string, known []string) string {
+// Word is the known word that looks most like the given one, or "" when none is
+// near enough to be what was meant.
+func Word(word string, known []string) string {
 	const enough = 0.6
 	best, bestScore := "", enough
 	lower := strings.ToLower(word)
