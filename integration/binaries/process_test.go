@@ -11,9 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // process is one that runs.
@@ -98,26 +99,31 @@ func (h *home) pidIn(file, program string) int {
 	return 0
 }
 
-// kill kills one process of this home with SIGKILL, and returns when it is gone.
+// kill kills one process of this home with SIGKILL, and returns when all of it is gone. The lock and the sockets of a process
+// with many threads are there until its last thread has ended, a moment after /proc calls it a zombie.
 func (h *home) kill(pid int) {
 	h.t.Helper()
 	if pid == 0 {
 		h.t.Fatal("the process to kill does not run")
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		h.t.Fatalf("open process %d: %v", pid, err)
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
 		h.t.Fatalf("kill %d: %v", pid, err)
 	}
-	eventually(h.t, 10*time.Second, "the end of a killed process", func() bool { return !alive(pid) })
-}
-
-// alive tells whether a process runs; a zombie does not.
-func alive(pid int) bool {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return false
+	ended := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for end := time.Now().Add(10 * time.Second); ; {
+		n, err := unix.Poll(ended, int(time.Until(end).Milliseconds()))
+		if n == 1 {
+			return
+		}
+		if err != unix.EINTR {
+			h.t.Fatalf("process %d does not end: %v", pid, err)
+		}
 	}
-	_, state, _ := strings.Cut(string(data[bytes.LastIndexByte(data, ')'):]), " ")
-	return !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
 }
 
 // follower is a command that runs while the test goes on.
