@@ -73,7 +73,7 @@ func (s *shim) until(deadline time.Time, done func() bool) {
 	for s.reap(); !done() && time.Now().Before(deadline); s.reap() {
 		select {
 		case <-t.C:
-		case <-s.signals:
+		case <-s.child:
 		}
 	}
 }

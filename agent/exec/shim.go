@@ -64,8 +64,12 @@ func IndexPath(dir string) string { return dir + "/" + fileIndex }
 // Shim runs one job to its end: it is the body of the shim's process, which must
 // do nothing else. The error is for whoever looks why a shim ended early.
 func Shim(c ShimConfig) error {
-	s := &shim{config: c, signals: make(chan os.Signal, 16)}
-	signal.Notify(s.signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT)
+	s := &shim{config: c, child: make(chan os.Signal, 1), term: make(chan os.Signal, 1)}
+	signal.Notify(s.child, syscall.SIGCHLD)
+	signal.Notify(s.term, syscall.SIGTERM)
+	// These are meant for others. They are not ignored, because the job would inherit
+	// that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT)
 	unix.CloseOnExec(int(c.Alive.Fd()))
 	if err := becomeSubreaper(); err != nil {
 		return fmt.Errorf("become subreaper: %w", err)
@@ -80,7 +84,8 @@ func Shim(c ShimConfig) error {
 // shim is the state of a shim's process. It belongs to one goroutine.
 type shim struct {
 	config  ShimConfig
-	signals chan os.Signal
+	child   chan os.Signal // tells that some child ended
+	term    chan os.Signal // tells to kill the job
 	payload payload
 
 	log      LogWriter
@@ -194,10 +199,10 @@ func (s *shim) supervise() {
 		s.kill()
 	}
 	for !s.exited && !s.killed {
-		switch <-s.signals {
-		case syscall.SIGCHLD:
+		select {
+		case <-s.child:
 			s.reap()
-		case syscall.SIGTERM:
+		case <-s.term:
 			s.kill()
 		}
 	}
@@ -259,10 +264,8 @@ func (s *shim) wait(d time.Duration) bool {
 			return true
 		case <-t.C:
 			return false
-		case sig := <-s.signals:
-			if sig == syscall.SIGCHLD {
-				s.reap()
-			}
+		case <-s.child:
+			s.reap()
 		}
 	}
 }
@@ -302,6 +305,12 @@ func (s *shim) conclude(e exitFile) error {
 		if absent(err) { // the directory was removed: nobody wants to know
 			return err
 		}
-		time.Sleep(time.Second)
+		fmt.Fprintln(os.Stderr, "write result:", err)
+		again := time.NewTimer(time.Second)
+		select {
+		case <-again.C:
+		case <-s.term: // looked for at once: there may be room now
+		}
+		again.Stop()
 	}
 }

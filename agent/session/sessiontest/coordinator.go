@@ -108,16 +108,12 @@ func (c *Coordinator) Serve(l net.Listener) (stop func(), err error) {
 	mux.Handle(stixv1connect.NewEnrolmentServiceHandler(enrolment{c}))
 	mux.Handle(stixv1connect.NewAgentServiceHandler(c))
 	mux.Handle(stixv1connect.NewAgentDataServiceHandler(data{c}))
-	ctx, cancel := context.WithCancel(context.Background())
-	server := &http.Server{
-		Handler: mux, BaseContext: func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: time.Minute,
-	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	server.Protocols = new(http.Protocols)
 	server.Protocols.SetHTTP2(true)
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = server.Serve(tls.NewListener(l, conf)) })
-	return func() { cancel(); server.Close(); wg.Wait() }, nil
+	return func() { server.Close(); wg.Wait() }, nil
 }
 
 func (c *Coordinator) tls() (*tls.Config, error) {

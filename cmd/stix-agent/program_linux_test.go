@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -30,10 +31,18 @@ func built(tb testing.TB) string {
 	return path
 }
 
-// started runs the program against a coordinator and returns its pid.
-func started(tb testing.TB, program string) (int, *sessiontest.Coordinator) {
+// node is the program with a directory and a coordinator.
+type node struct {
+	testing.TB
+	program, dir string
+	coordinator  *sessiontest.Coordinator
+	cmd          *exec.Cmd
+}
+
+// started runs the program against a coordinator on a unix socket.
+func started(tb testing.TB, program string) *node {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "stix")
+	dir, err := os.MkdirTemp("", "stix") // sockets have short names
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -60,21 +69,34 @@ func started(tb testing.TB, program string) (int, *sessiontest.Coordinator) {
 	if err := os.WriteFile(filepath.Join(dir, bootstrap.FileName), data, 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	cmd := exec.Command(program, "run", "--dir", dir)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		tb.Fatal(err)
-	}
+	n := &node{TB: tb, program: program, dir: dir, coordinator: c}
+	n.start()
 	tb.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
+		_ = n.cmd.Process.Signal(syscall.SIGTERM)
+		if err := n.cmd.Wait(); err != nil {
 			tb.Errorf("agent: %v", err)
 		}
 		stop()
 		os.RemoveAll(dir)
 	})
-	return cmd.Process.Pid, c
+	return n
 }
+
+func (n *node) start() {
+	n.Helper()
+	n.cmd = exec.Command(n.program, "run", "--dir", n.dir, "--log-level", "error")
+	n.cmd.Stderr = os.Stderr
+	if err := n.cmd.Start(); err != nil {
+		n.Fatal(err)
+	}
+}
+
+func (n *node) kill() {
+	_ = n.cmd.Process.Kill()
+	_ = n.cmd.Wait()
+}
+
+func (n *node) pid() int { return n.cmd.Process.Pid }
 
 func until(tb testing.TB, c *sessiontest.Coordinator, done func(sessiontest.Snapshot) bool) {
 	tb.Helper()
@@ -88,13 +110,39 @@ func until(tb testing.TB, c *sessiontest.Coordinator, done func(sessiontest.Snap
 // TestProgramRunsAJob is the program as it is shipped, from bootstrap file to exit
 // code.
 func TestProgramRunsAJob(t *testing.T) {
-	_, c := started(t, built(t))
+	c := started(t, built(t)).coordinator
 	c.Order(&stixv1.Order{AssignmentUid: "a", LogDir: "1-x", LogFile: "run.log", Script: "echo $USER; exit 3", Phase: stixv1.Phase_PHASE_RUN})
 	until(t, c, func(s sessiontest.Snapshot) bool {
 		return s.Assignments["a"].Complete && s.Assignments["a"].Status.GetExitCode() == 3
 	})
 	if log := string(c.State().Assignments["a"].Log); strings.TrimSpace(log) == "" {
 		t.Errorf("job has no USER: %q", log)
+	}
+}
+
+func TestProgramMayBeKilledAtAnyTime(t *testing.T) {
+	n := started(t, built(t))
+	c := n.coordinator
+	c.Order(&stixv1.Order{
+		AssignmentUid: "a", LogDir: "1-x", LogFile: "run.log", Phase: stixv1.Phase_PHASE_RUN,
+		Script: "for i in $(seq 1 100); do echo line $i; sleep 0.02; done; exit 9",
+	})
+	for i := 1; i <= 4; i++ {
+		c.Follow("a", false)
+		seen := fmt.Sprintf("line %d\n", 15*i)
+		until(t, c, func(s sessiontest.Snapshot) bool { return bytes.Contains(s.Assignments["a"].Log, []byte(seen)) })
+		n.kill()
+		n.start()
+		until(t, c, func(s sessiontest.Snapshot) bool { return len(s.Hellos) == i+1 })
+	}
+	until(t, c, func(s sessiontest.Snapshot) bool { return s.Assignments["a"].Status.GetExitCode() == 9 })
+	until(t, c, func(s sessiontest.Snapshot) bool { return s.Assignments["a"].Complete })
+	var want strings.Builder
+	for i := 1; i <= 100; i++ {
+		fmt.Fprintf(&want, "line %d\n", i)
+	}
+	if log := string(c.State().Assignments["a"].Log); log != want.String() {
+		t.Errorf("log %q", log)
 	}
 }
 
@@ -117,7 +165,8 @@ func BenchmarkIdle(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	pid, c := started(b, program)
+	n := started(b, program)
+	pid, c := n.pid(), n.coordinator
 	until(b, c, func(s sessiontest.Snapshot) bool { return s.Heartbeats >= 2 })
 	before := cpu(b, pid)
 	const idle = 15 * time.Second
