@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -200,12 +199,6 @@ func (s *situation) allReady() bool {
 	return !slices.ContainsFunc(s.nodes, func(n *stixv1.Node) bool {
 		return n.State != stixv1.NodeState_NODE_STATE_LAUNCHED || n.Agent.GetState() != stixv1.AgentState_AGENT_STATE_READY
 	})
-}
-
-// cloudOf is the name of the cloud in an infra ("aws" of "aws/us-east-1").
-func cloudOf(infra string) string {
-	name, _, _ := strings.Cut(infra, "/")
-	return name
 }
 
 func (r *Reconciler) cloud(name string) (Cloud, error) {

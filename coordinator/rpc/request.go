@@ -32,7 +32,6 @@ type mutation struct {
 	verb    auth.Verb
 	id      string
 	hash    []byte
-	cluster string
 }
 
 // mutate prepares a mutating call: who, what, and the id under which it takes effect once.

@@ -5,9 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
-	"github.com/joho/godotenv"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -112,28 +110,22 @@ func (t *taskFlags) variables(a *app, cmd *cobra.Command, o *task.Options) (err 
 	return err
 }
 
-// dotenv reads a file of variables, sorted by name.
+// dotenv reads a file of variables.
 func (a *app) dotenv(cmd *cobra.Command, option, path string) ([]task.Var, error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := os.Open(a.abs(path))
+	data, err := os.ReadFile(a.abs(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usage(cmd, "Dotenv file does not exist: %s. Provide a path to an existing file, or remove the flag.", path)
 	}
 	if err != nil {
 		return nil, usage(cmd, "%s: %v", option, err)
 	}
-	defer f.Close()
-	values, err := godotenv.Parse(f)
+	vars, err := task.ParseDotenv(path, data, a.sys.LookupEnv)
 	if err != nil {
-		return nil, usage(cmd, "%s: %s is not a dotenv file: %v", option, path, err)
+		return nil, usage(cmd, "%v", err)
 	}
-	vars := make([]task.Var, 0, len(values))
-	for name, value := range values {
-		vars = append(vars, task.Var{Name: name, Value: value})
-	}
-	slices.SortFunc(vars, func(x, y task.Var) int { return compare(x.Name, y.Name) })
 	return vars, nil
 }
 
