@@ -26,6 +26,7 @@ func TestServerKilledInTheMiddleOfEachStep(t *testing.T) {
 
 func crashRound(t *testing.T, seed uint64) {
 	h := newHome(t)
+	h.crashed = true
 	random := seeded(t, seed)
 	h.ok("api", "start")
 	run := "echo $SKYPILOT_INTERNAL_JOB_ID-$SKYPILOT_NODE_RANK >>" + h.work + "/ran; echo hello; sleep 0.1; echo bye"

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,8 +24,14 @@ import (
 // dial returns the Go client of the home's server.
 func (h *home) dial() *client.Client {
 	h.t.Helper()
+	h.ok("status") // makes the user's id, so that commands list what the client submits
+	id, err := os.ReadFile(filepath.Join(h.dir, "user_hash"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
 	c, err := client.New(client.Config{
-		Endpoint: "unix://" + filepath.Join(h.dir, "stixd.sock"), UserName: "tester", Patience: 30 * time.Second,
+		Endpoint: "unix://" + filepath.Join(h.dir, "stixd.sock"),
+		UserName: "tester", UserID: strings.TrimSpace(string(id)), Patience: 30 * time.Second,
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -93,6 +101,7 @@ func TestCallsTakeEffectOnce(t *testing.T) {
 	down := &stixv1.DownRequest{RequestId: ids.New(), ClusterName: "demo"}
 	repeated(t, func() (*stixv1.DownResponse, error) { return c.Down(ctx, down) })
 	eventually(t, settleLimit, "the cluster is gone", func() bool { return len(h.clusters()) == 0 })
+	h.machinesAreRecorded(0)
 	h.up("demo")
 	repeated(t, func() (*stixv1.DownResponse, error) { return c.Down(ctx, down) })
 	h.machinesAreRecorded(1) // the old call says nothing about the new cluster

@@ -5,7 +5,6 @@ package binaries
 import (
 	"path/filepath"
 	"slices"
-	"time"
 )
 
 // clusterRecord is what the tests read of `status -o json`.
@@ -99,11 +98,15 @@ func (h *home) up(cluster string, more ...string) {
 	h.ok(append([]string{"launch", "-y", "-c", cluster, "--infra", "local"}, more...)...)
 }
 
-// serverAgain sees to it that a server runs, and returns its pid.
+// serverAgain sees to it that a server runs, and returns its pid. A child that a killed server was about to start holds
+// its sockets until it has become another program, so that the first try may meet nobody.
 func (h *home) serverAgain() int {
 	h.t.Helper()
-	h.ok("api", "start")
 	pid := 0
-	eventually(h.t, 5*time.Second, "a server with its pid", func() bool { pid = h.server(); return pid != 0 })
+	eventually(h.t, settleLimit, "a server with its pid", func() bool {
+		h.ok("api", "start")
+		pid = h.server()
+		return pid != 0
+	})
 	return pid
 }
