@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/stix-run/stix/internal/backoff"
+	"github.com/stix-run/stix/internal/unixsock"
 	"github.com/stix-run/stix/proto/stix/v1/stixv1connect"
 )
 
@@ -167,7 +168,7 @@ func newTransport(socket string, tlsConfig *tls.Config) *http.Transport {
 	t.Protocols.SetUnencryptedHTTP2(true)
 	if socket != "" {
 		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
+			return unixsock.Dial(ctx, socket)
 		}
 		return t
 	}

@@ -31,6 +31,8 @@ type Config struct {
 	Box *seal.Box
 	// Version and Build of this program.
 	Version, Build string
+	// BootID of this machine's kernel: after a reboot, copies of logs are checked for bytes that never reached the disk.
+	BootID string
 	// PID of this process, for InfoResponse.
 	PID int
 	// StateDir for InfoResponse.

@@ -119,7 +119,7 @@ func (c *Coordinator) newData() (err error) {
 		return err
 	}
 	c.logs, err = logs.New(logs.Config{
-		Dir: filepath.Join(c.cfg.DataDir, "logs"), Now: c.cfg.Now, Wants: c, Logger: c.cfg.Logger.Named("logs"),
+		Dir: filepath.Join(c.cfg.DataDir, "logs"), Now: c.cfg.Now, Wants: c, BootID: c.cfg.BootID, Logger: c.cfg.Logger.Named("logs"),
 	})
 	return err
 }

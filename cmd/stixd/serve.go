@@ -20,6 +20,8 @@ import (
 	"github.com/stix-run/stix/internal/buildinfo"
 	"github.com/stix-run/stix/internal/filelock"
 	"github.com/stix-run/stix/internal/ids"
+	"github.com/stix-run/stix/internal/logcap"
+	"github.com/stix-run/stix/internal/machine"
 	"github.com/stix-run/stix/internal/seal"
 	"github.com/stix-run/stix/internal/unixsock"
 	"github.com/stix-run/stix/provider"
@@ -73,11 +75,37 @@ func serve(ctx context.Context, o options) error {
 		return errors.Join(err, cfg.Users.Close(), cfg.Agents.Close())
 	}
 	log.Info("serving", "state", dir, "pid", os.Getpid(), "version", cfg.Version)
+	if o.autoStarted {
+		stop := keepLogSmall(filepath.Join(dir, "stixd.log"))
+		defer stop()
+	}
 	err = c.Run(ctx)
 	if ctx.Err() != nil {
 		log.Info("stopped")
 	}
 	return errors.Join(err, tidy(dir))
+}
+
+// keepLogSmall looks after the log that the command which started this server made for it.
+func keepLogSmall(path string) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Minute)
+		defer tick.Stop()
+		for {
+			logcap.Cap(path)
+			select {
+			case <-tick.C:
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
 }
 
 // prepare makes the state directory the user's alone.
@@ -109,13 +137,17 @@ func configure(dir string, log hclog.Logger) (coordinator.Config, error) {
 	if err != nil {
 		log.Warn("this build cannot be told from others", "error", err)
 	}
+	boot, err := machine.BootID()
+	if err != nil {
+		log.Warn("a reboot of this computer will not be noticed", "error", err)
+	}
 	drivers, err := openDrivers(dir, log)
 	if err != nil {
 		return coordinator.Config{}, err
 	}
 	return coordinator.Config{
 		ID: id, DataDir: filepath.Join(dir, "server"), StateDir: dir, Drivers: drivers, Box: seal.NewBox(key),
-		Version: buildinfo.Version(), Build: build, PID: os.Getpid(),
+		Version: buildinfo.Version(), Build: build, PID: os.Getpid(), BootID: boot,
 		NewID: ids.New, NewToken: ids.Token, Logger: log,
 	}, nil
 }
@@ -202,7 +234,7 @@ func socket(dir, runtimeDir string, path func(stateDir, runtimeDir string) (stri
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+	if err := unixsock.PrivateDir(filepath.Dir(p)); err != nil {
 		return "", fmt.Errorf("make the directory of the socket: %w", err)
 	}
 	return p, nil

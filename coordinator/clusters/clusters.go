@@ -137,10 +137,16 @@ func (r *Reconciler) route(c state.Change, add func(string)) {
 	case *stixv1.Request:
 		add(rec.ClusterUid)
 	case *stixv1.Assignment:
-		// Of interest only while a cluster drains.
-		if cl, ok := r.store.Read().Clusters.Get(rec.ClusterUid); ok && cl.Goal == stixv1.ClusterGoal_CLUSTER_GOAL_TERMINATED {
-			add(rec.ClusterUid)
-		}
+		r.routeWork(rec.ClusterUid, add)
+	case *stixv1.Job:
+		r.routeWork(rec.ClusterUid, add)
+	}
+}
+
+// routeWork feeds a cluster whose jobs change: of interest only while it drains.
+func (r *Reconciler) routeWork(uid string, add func(string)) {
+	if c, ok := r.store.Read().Clusters.Get(uid); ok && c.Goal == stixv1.ClusterGoal_CLUSTER_GOAL_TERMINATED {
+		add(uid)
 	}
 }
 

@@ -3,6 +3,7 @@ package clusters
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -449,5 +450,48 @@ func TestUnplannableRequestFailsWithItsReason(t *testing.T) {
 		w.settle()
 		w.wantRequest("launch-1", stixv1.RequestState_REQUEST_STATE_FAILED)
 		w.wantCluster(stixv1.ClusterState_CLUSTER_STATE_TERMINATED)
+	})
+}
+
+func TestRequestThatTakesTooLongIsGivenUpWithTheReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fake.Config{})
+		w.up(1)
+		w.cloud.Fail(provider.OpTerminate, provider.KindAuth, 1000)
+		w.askDown(false)
+		for range 3 {
+			if err := w.pass(); err == nil {
+				t.Fatal("a termination that fails has to be told to the loop")
+			}
+		}
+		if err := w.r.expireRequests(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.wantRequest("down-1", stixv1.RequestState_REQUEST_STATE_RUNNING)
+		time.Sleep(2 * time.Hour)
+		if err := w.r.expireRequests(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if q := w.wantRequest("down-1", stixv1.RequestState_REQUEST_STATE_FAILED); q.ErrorKind != kindTimedOut || !strings.Contains(q.Error, "auth") {
+			t.Errorf("request %v", q)
+		}
+	})
+}
+
+func TestLaunchGivesAnUnreachableNodeItsTimeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, fake.Config{})
+		w.up(1)
+		time.Sleep(time.Hour)
+		w.do(func(tx *state.Tx) {
+			tx.Nodes.Edit(w.nodes()[0].Meta.Uid, func(n *stixv1.Node) { n.Agent.State = stixv1.AgentState_AGENT_STATE_UNREACHABLE })
+			w.request(tx, "launch-2", VerbLaunch)
+		})
+		w.settle()
+		w.wantRequest("launch-2", stixv1.RequestState_REQUEST_STATE_RUNNING)
+		time.Sleep(BootLimit + time.Second)
+		w.settle()
+		w.wantRequest("launch-2", stixv1.RequestState_REQUEST_STATE_FAILED)
+		w.wantMachines(1) // it was up once: its machine is kept
 	})
 }

@@ -1,6 +1,8 @@
 package clusters
 
 import (
+	"context"
+
 	"github.com/stix-run/stix/coordinator/state"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
 )
@@ -27,6 +29,43 @@ func endRequests(tx *state.Tx, clusterUID, verb string, o outcome) {
 			q.Deadline = 0
 		})
 	}
+}
+
+// expireRequests ends requests whose deadline is over. What they asked for is not forgotten by that: a cluster that was
+// to go is still taken down, only nobody waits for it any more; one that never came up is abandoned.
+func (r *Reconciler) expireRequests(ctx context.Context) error {
+	late := false
+	for q := range r.store.Read().ActiveRequests() {
+		late = late || overdue(q, r.now())
+	}
+	if !late {
+		return nil
+	}
+	return r.update(ctx, "expire-requests", "", func(tx *state.Tx) error {
+		for q := range tx.ActiveRequests() {
+			if !overdue(q, tx.Now()) {
+				continue
+			}
+			tx.Requests.Edit(q.Meta.Uid, func(q *stixv1.Request) {
+				q.State, q.ErrorKind = stixv1.RequestState_REQUEST_STATE_FAILED, kindTimedOut
+				q.Error = "not done in time" + lastError(&tx.Reader, q.ClusterUid)
+				q.FinishedAt, q.Deadline = tx.Now(), 0
+			})
+		}
+		return nil
+	})
+}
+
+func overdue(q *stixv1.Request, now int64) bool { return q.Deadline > 0 && q.Deadline < now }
+
+// lastError is what the cloud said last about a machine of the cluster, for a message.
+func lastError(r *state.Reader, clusterUID string) string {
+	for n := range r.NodesOfCluster(clusterUID) {
+		if n.LastError != "" {
+			return ": " + n.LastError
+		}
+	}
+	return ""
 }
 
 // progress adds a step to the active requests about a cluster.

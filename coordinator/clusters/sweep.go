@@ -14,11 +14,15 @@ import (
 // back is noticed within it, and so is one that no record speaks of.
 const SweepInterval = 10 * time.Second
 
-// Sweep compares each cloud with the records, now and then every SweepInterval, until ctx ends.
+// Sweep compares each cloud with the records, and gives up requests that took too long, now and then every
+// SweepInterval, until ctx ends.
 func (r *Reconciler) Sweep(ctx context.Context) error {
 	tick := time.NewTicker(SweepInterval)
 	defer tick.Stop()
 	for {
+		if err := r.expireRequests(ctx); err != nil && ctx.Err() == nil {
+			r.log.Warn("could not give up requests", "error", err)
+		}
 		for name, cloud := range r.cfg.Clouds {
 			if err := r.sweepCloud(ctx, name, cloud); err != nil && ctx.Err() == nil {
 				r.log.Warn("could not compare a cloud with the records", "cloud", name, "error", err)

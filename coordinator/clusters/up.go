@@ -39,6 +39,7 @@ const (
 	kindResources   = "resources-unavailable"
 	kindUnavailable = "cluster-unavailable"
 	kindCancelled   = "cancelled"
+	kindTimedOut    = "timed-out"
 )
 
 // plan chooses an offer and writes the intent: one node record with a launch token for each machine.
@@ -234,7 +235,7 @@ func (r *Reconciler) awaitAgents(ctx context.Context, s *situation) (control.Res
 	now := r.now()
 	var next time.Duration
 	for _, n := range s.nodes {
-		left := time.Duration(n.Deadline - now)
+		left := time.Duration(bootDeadline(s, n) - now)
 		if n.Agent.GetState() == stixv1.AgentState_AGENT_STATE_READY {
 			continue
 		}
@@ -247,6 +248,18 @@ func (r *Reconciler) awaitAgents(ctx context.Context, s *situation) (control.Res
 		}
 	}
 	return control.Result{RequeueAfter: next}, nil
+}
+
+// bootDeadline is when an agent that is awaited is given up: one that was there before gets its time again from each
+// launch that waits for it.
+func bootDeadline(s *situation, n *stixv1.Node) int64 {
+	deadline := n.Deadline
+	if n.Agent.GetState() == stixv1.AgentState_AGENT_STATE_UNREACHABLE {
+		for _, q := range s.launches {
+			deadline = max(deadline, q.Meta.CreatedAt+int64(BootLimit))
+		}
+	}
+	return deadline
 }
 
 // ready writes that the cluster is up and ends the requests that waited for it.

@@ -39,17 +39,12 @@ func (s *server) Launch(ctx context.Context, req *stixv1.LaunchRequest) (*stixv1
 		return nil, err
 	}
 	sub.userName, sub.count = req.UserName, req.NumJobs
-	res := &stixv1.LaunchResponse{}
 	object := auth.Object{Kind: "cluster", Name: req.ClusterName, Workspace: defaultWorkspace}
-	rec, err := m.run(ctx, object, func(tx *state.Tx, q *stixv1.Request) error {
-		res.Reset()
-		return s.launch(tx, q, req, sub, res)
-	})
+	rec, err := m.run(ctx, object, func(tx *state.Tx, q *stixv1.Request) error { return s.launch(tx, q, req, sub) })
 	if err != nil {
 		return nil, err
 	}
-	s.fillLaunch(res, rec)
-	return res, nil
+	return s.launchResponse(rec), nil
 }
 
 func (s *server) checkLaunch(req *stixv1.LaunchRequest) error {
@@ -69,20 +64,20 @@ func (s *server) checkLaunch(req *stixv1.LaunchRequest) error {
 const maxNodes = 10000
 
 // launch writes what was asked for: the cluster (new, or with the goal to be up), the job, and the request.
-func (s *server) launch(tx *state.Tx, q *stixv1.Request, req *stixv1.LaunchRequest, sub *submission, res *stixv1.LaunchResponse) error {
+func (s *server) launch(tx *state.Tx, q *stixv1.Request, req *stixv1.LaunchRequest, sub *submission) error {
 	c, exists := tx.ClusterByName(req.ClusterName)
 	if exists {
 		if err := s.reusable(c, req.Task); err != nil {
 			return err
 		}
-		res.Reused = c.State == stixv1.ClusterState_CLUSTER_STATE_UP
+		q.Reused = c.State == stixv1.ClusterState_CLUSTER_STATE_UP
 	} else {
 		if _, _, err := sched.Choose(s.Offers(), req.Task.Resources, req.Task.ResourcesOrdered); err != nil {
 			return refuse(KindResources, "relax the request, or see which infra is enabled", "%s", err)
 		}
 		c = newCluster(tx, q.Meta.Owner, req)
 	}
-	sub.setup = !req.NoSetup && !(req.Fast && res.Reused)
+	sub.setup = !req.NoSetup && !(req.Fast && q.Reused)
 	sub.mounts = true
 	pending(tx, q, launchDeadline)
 	tx.Clusters.Edit(c.Meta.Uid, func(c *stixv1.Cluster) {
@@ -131,13 +126,16 @@ func offerOf(c *stixv1.Cluster) sched.Offer {
 	return sched.Offer{Cloud: cloud, Region: c.Region, InstanceType: c.InstanceType, VCPUs: c.Vcpus, MemoryGiB: c.MemoryGib, HourlyUSD: c.PriceUsdHourly}
 }
 
-// fillLaunch makes the answer out of the records, so that a repetition gets the same.
-func (s *server) fillLaunch(res *stixv1.LaunchResponse, q *stixv1.Request) {
-	res.RequestId, res.ClusterName, res.ClusterUid = q.Meta.Uid, q.ClusterName, q.ClusterUid
-	res.JobNumber, res.LastJobNumber, res.JobUid = q.FirstJob, q.LastJob, q.JobUid
+// launchResponse makes the answer out of the records, so that a repetition gets the same.
+func (s *server) launchResponse(q *stixv1.Request) *stixv1.LaunchResponse {
+	res := &stixv1.LaunchResponse{
+		RequestId: q.Meta.Uid, ClusterName: q.ClusterName, ClusterUid: q.ClusterUid, Reused: q.Reused,
+		JobNumber: q.FirstJob, LastJobNumber: q.LastJob, JobUid: q.JobUid,
+	}
 	if c, ok := s.Store.Read().Clusters.Get(q.ClusterUid); ok {
 		res.Plan = s.planOf(c)
 	}
+	return res
 }
 
 // planOf is where a cluster is, or will be.

@@ -253,17 +253,15 @@ func (s *server) Cancel(ctx context.Context, req *stixv1.CancelRequest) (*stixv1
 	if err != nil {
 		return nil, err
 	}
-	res := &stixv1.CancelResponse{}
 	object := auth.Object{Kind: "cluster", Name: req.ClusterName, Workspace: defaultWorkspace}
-	_, err = m.run(ctx, object, func(tx *state.Tx, q *stixv1.Request) error {
-		res.Reset()
+	q, err := m.run(ctx, object, func(tx *state.Tx, q *stixv1.Request) error {
 		c, ok := tx.ClusterByName(req.ClusterName)
 		if !ok {
 			return absent(req.ClusterName)
 		}
 		q.ClusterUid = c.Meta.Uid
 		for _, job := range cancelled(tx, c.Meta.Uid, m.subject.ID, req) {
-			res.Numbers = append(res.Numbers, job.Number)
+			q.Cancelled = append(q.Cancelled, job.Number)
 			if job.CancelRequestedAt == 0 {
 				tx.Jobs.Edit(job.Meta.Uid, func(j *stixv1.Job) { j.CancelRequestedAt = tx.Now() })
 			}
@@ -273,7 +271,7 @@ func (s *server) Cancel(ctx context.Context, req *stixv1.CancelRequest) (*stixv1
 	if err != nil {
 		return nil, err
 	}
-	return res, nil
+	return &stixv1.CancelResponse{Numbers: q.Cancelled}, nil
 }
 
 // cancelled are the jobs that a call is about: those named, all that are active, or the latest that runs. Final ones

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
 	"time"
@@ -47,22 +46,21 @@ func (s *server) mutate(ctx context.Context, verb auth.Verb, id string, req prot
 	if at.Sub(now) > clockTolerance {
 		return nil, refuse(KindInvalid, "set this machine's clock", "request %s is from the future (%s ahead)", id, at.Sub(now).Round(time.Second))
 	}
-	hash, err := payloadHash(req)
+	hash, err := s.payloadHash(req)
 	if err != nil {
 		return nil, err
 	}
 	return &mutation{s: s, subject: subjectOf(ctx), verb: verb, id: id, hash: hash}, nil
 }
 
-// payloadHash tells one call from another. It covers the secrets too, but hashed with everything else it gives none
-// of them away that could not be guessed anyway; to be safe they are hashed apart with the id as a salt.
-func payloadHash(req proto.Message) ([]byte, error) {
+// payloadHash tells one call from another. It covers the secrets too, so it is one that only the coordinators can make:
+// a plain hash on record would let a short secret be guessed.
+func (s *server) payloadHash(req proto.Message) ([]byte, error) {
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(req)
 	if err != nil {
-		return nil, fmt.Errorf("hash the request: %w", err)
+		return nil, fmt.Errorf("fingerprint the request: %w", err)
 	}
-	sum := sha256.Sum256(data)
-	return sum[:], nil
+	return s.Sealer.MAC(data), nil
 }
 
 // run carries the call out once: fn is called inside the update unless the same request is on record already. The
@@ -80,6 +78,9 @@ func (m *mutation) run(ctx context.Context, object auth.Object, fn func(tx *stat
 			}
 			out = old
 			return nil
+		}
+		if tx.RequestForgotten(m.id) {
+			return refuse(KindTooOld, "send it again as a new request", "request %s may have been carried out already; its outcome is not kept any more", m.id)
 		}
 		req := &stixv1.Request{
 			Meta:        &stixv1.Meta{Uid: m.id, Workspace: defaultWorkspace, Owner: m.subject.ID},

@@ -43,9 +43,10 @@ type Consensus interface {
 	LinearizableRead(context.Context) error
 }
 
-// Sealer seals the secrets of tasks before they enter the log.
+// Sealer seals the secrets of tasks before they enter the log, and makes fingerprints of what holds them.
 type Sealer interface {
 	Seal(plaintext, additional []byte) ([]byte, error)
+	MAC(data []byte) []byte
 }
 
 // Config of the handlers.

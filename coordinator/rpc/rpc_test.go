@@ -303,7 +303,7 @@ func TestRequestsAreFoundByPrefix(t *testing.T) {
 // TestEveryProcedureAsksForAccess walks all procedures with a subject that may nothing.
 func TestEveryProcedureAsksForAccess(t *testing.T) {
 	w := newWorld(t)
-	s := &server{Config{Store: w.store, Now: time.Now}}
+	s := &server{Config{Store: w.store, Now: time.Now, Sealer: seal.NewBox(seal.NewKey())}}
 	nobody := context.WithValue(t.Context(), subjectKey, auth.Subject{Kind: auth.Node, ID: "n1"})
 	calls := map[string]func() error{
 		"Launch": func() error {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stix-run/stix/internal/backoff"
+	"github.com/stix-run/stix/internal/logcap"
 )
 
 const (
@@ -152,7 +153,7 @@ func (s *supervisor) step(ctx context.Context) bool {
 	case <-ctx.Done():
 	case <-s.ended:
 	case <-t.C:
-		capLog(s.dir.log())
+		logcap.Cap(s.dir.log())
 		return s.wanted()
 	}
 	return true

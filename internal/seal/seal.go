@@ -9,6 +9,7 @@ package seal
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -133,4 +134,13 @@ func newAEAD(k Key) (cipher.AEAD, error) {
 		return nil, err
 	}
 	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// MAC is a fingerprint of data that only who has the current key can make: unlike
+// a plain hash it cannot be used to guess what it was made of.
+func (b *Box) MAC(data []byte) []byte {
+	h := hmac.New(sha256.New, b.current.secret[:])
+	h.Write([]byte("stix-mac 1\x00"))
+	h.Write(data)
+	return h.Sum(nil)
 }

@@ -3,6 +3,7 @@
 package unixsock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -55,7 +56,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		uid, err := peerUID(conn)
-		if err == nil && (uid == l.uid || uid == 0) {
+		if err == nil && trusted(uid, l.uid) {
 			return conn, nil
 		}
 		// A stranger gets nothing, not even a reason.
@@ -63,4 +64,43 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue
 		}
 	}
+}
+
+// trusted tells whether a peer may be talked to: the user itself, or root, who could do anything anyway.
+func trusted(peer, own int) bool { return peer == own || peer == 0 }
+
+// PrivateDir makes a directory for sockets, or accepts one that is this user's alone. One that somebody else made, or
+// can write to, is refused: they could put a socket of their own in the place of ours.
+func PrivateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	uid, ok := ownerUID(info)
+	switch {
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a directory", dir)
+	case !ok || uid != os.Getuid():
+		return fmt.Errorf("%s belongs to another user; set XDG_RUNTIME_DIR to a directory of your own", dir)
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("%s can be written to by others; make it private: chmod 700 %s", dir, dir)
+	}
+	return nil
+}
+
+// Dial connects to a socket that a process of this user, or of root, serves. Another user's is refused before anything
+// is sent.
+func Dial(ctx context.Context, path string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	uid, err := peerUID(conn.(*net.UnixConn))
+	if err == nil && trusted(uid, os.Getuid()) {
+		return conn, nil
+	}
+	return nil, errors.Join(fmt.Errorf("%s is served by another user (uid %d)", path, uid), err, conn.Close())
 }

@@ -328,7 +328,7 @@ func (a *app) commandLine() string {
 	return strings.Join(redactSecrets(a.args), " ")
 }
 
-// redactSecrets hides the values of --secret and --env.
+// redactSecrets hides the values of --secret; those of --env are not secret.
 func redactSecrets(args []string) []string {
 	out := make([]string, len(args))
 	hide := false

@@ -2000,7 +2000,7 @@ type Request struct {
 	Meta  *Meta                  `protobuf:"bytes,1,opt,name=meta,proto3" json:"meta,omitempty"`
 	// verb is the call ("launch", "exec", "down", "cancel"). Written by rpc.
 	Verb string `protobuf:"bytes,2,opt,name=verb,proto3" json:"verb,omitempty"`
-	// payload_hash is the SHA-256 of the call without its secrets' values in clear. Written by rpc.
+	// payload_hash is a keyed fingerprint of the call: only coordinators can make it. Written by rpc.
 	PayloadHash []byte `protobuf:"bytes,3,opt,name=payload_hash,json=payloadHash,proto3" json:"payload_hash,omitempty"`
 	// cluster_name that it is about. Written by rpc.
 	ClusterName string `protobuf:"bytes,4,opt,name=cluster_name,json=clusterName,proto3" json:"cluster_name,omitempty"`
@@ -2022,7 +2022,11 @@ type Request struct {
 	// finished_at. Written as state.
 	FinishedAt int64 `protobuf:"varint,13,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
 	// deadline is when it is given up (docs/deadlines.md). Written as state.
-	Deadline      int64 `protobuf:"varint,14,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Deadline int64 `protobuf:"varint,14,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// reused says that a launch found its cluster up. Written by rpc.
+	Reused bool `protobuf:"varint,15,opt,name=reused,proto3" json:"reused,omitempty"`
+	// cancelled are the numbers of the jobs that a cancel asked to end. Written by rpc.
+	Cancelled     []int64 `protobuf:"varint,16,rep,packed,name=cancelled,proto3" json:"cancelled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2153,6 +2157,20 @@ func (x *Request) GetDeadline() int64 {
 		return x.Deadline
 	}
 	return 0
+}
+
+func (x *Request) GetReused() bool {
+	if x != nil {
+		return x.Reused
+	}
+	return false
+}
+
+func (x *Request) GetCancelled() []int64 {
+	if x != nil {
+		return x.Cancelled
+	}
+	return nil
 }
 
 // Progress is one step of a request.
@@ -2633,7 +2651,7 @@ const file_stix_v1_record_proto_rawDesc = "" +
 	"\amessage\x18\b \x01(\tR\amessage\x12\x1b\n" +
 	"\tlog_bytes\x18\t \x01(\x03R\blogBytes\x12!\n" +
 	"\flog_archived\x18\n" +
-	" \x01(\bR\vlogArchived\"\xc6\x03\n" +
+	" \x01(\bR\vlogArchived\"\xfc\x03\n" +
 	"\aRequest\x12!\n" +
 	"\x04meta\x18\x01 \x01(\v2\r.stix.v1.MetaR\x04meta\x12\x12\n" +
 	"\x04verb\x18\x02 \x01(\tR\x04verb\x12!\n" +
@@ -2652,7 +2670,9 @@ const file_stix_v1_record_proto_rawDesc = "" +
 	"\bprogress\x18\f \x03(\v2\x11.stix.v1.ProgressR\bprogress\x12\x1f\n" +
 	"\vfinished_at\x18\r \x01(\x03R\n" +
 	"finishedAt\x12\x1a\n" +
-	"\bdeadline\x18\x0e \x01(\x03R\bdeadline\"D\n" +
+	"\bdeadline\x18\x0e \x01(\x03R\bdeadline\x12\x16\n" +
+	"\x06reused\x18\x0f \x01(\bR\x06reused\x12\x1c\n" +
+	"\tcancelled\x18\x10 \x03(\x03R\tcancelled\"D\n" +
 	"\bProgress\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x12\n" +

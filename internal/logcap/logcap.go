@@ -1,4 +1,5 @@
-package machine
+// Package logcap keeps a program's own log from filling the disk.
+package logcap
 
 import (
 	"io"
@@ -6,15 +7,15 @@ import (
 )
 
 const (
-	// maxLog is how large supervisor.log may get, keepLog how much of it is kept then, as supervisor.log.1.
+	// maxLog is how large a log may get, keepLog how much of it is kept then, as NAME.1.
 	maxLog  = 4 << 20
 	keepLog = 1 << 20
 )
 
-// capLog keeps the log from filling the disk. Supervisor and agent append to the open file, so it is emptied rather than
+// Cap cuts the log at path when it is too large. Those who write have the file open for appending, so it is emptied rather than
 // replaced; what they write between copying and emptying is lost, as is the log of a crash in between. Errors are not worth more
 // than trying again.
-func capLog(path string) {
+func Cap(path string) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return
