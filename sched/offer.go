@@ -61,7 +61,7 @@ func (e *InfeasibleError) Error() string {
 		fmt.Fprintf(&b, "; %s: %s", x.Offer.Infra(), x.Reason)
 	}
 	if len(e.Exclusions) == 0 {
-		fmt.Fprintf(&b, "; enabled infra: %s", cmp.Or(strings.Join(e.Known, ", "), "none"))
+		fmt.Fprintf(&b, ": this infra is not enabled here (enabled: %s)", cmp.Or(strings.Join(e.Known, ", "), "none"))
 	}
 	return b.String()
 }
@@ -78,7 +78,9 @@ func Choose(offers []Offer, candidates []*stixv1.Resources, ordered bool) (Offer
 	for _, c := range candidates {
 		for _, o := range offers {
 			if reason := Unfit(o, c); reason != "" {
-				out = append(out, Exclusion{o, reason})
+				if c.Cloud == "" || c.Cloud == o.Cloud { // others were not asked for
+					out = append(out, Exclusion{o, reason})
+				}
 				continue
 			}
 			if by == nil || compareOffers(o, best) < 0 {

@@ -60,7 +60,7 @@ func TestInfeasibleSaysWhyForEachPlace(t *testing.T) {
 		{&stixv1.Resources{Memory: &stixv1.Quantity{Value: 8, PerCpu: true}}, "16 GB of memory are asked for, it has 8"},
 		{&stixv1.Resources{Accelerators: map[string]float64{"A100": 8}}, "A100:8 is asked for, it has 0"},
 		{&stixv1.Resources{UseSpot: &spot}, "no spot"},
-		{&stixv1.Resources{Cloud: "aws"}, "the request is for aws"},
+		{&stixv1.Resources{Cloud: "aws"}, "not enabled here (enabled: local)"},
 		{&stixv1.Resources{Cloud: "local", Region: "x"}, "no region x"},
 		{&stixv1.Resources{Cloud: "local", Zone: "x"}, "no zone x"},
 		{&stixv1.Resources{InstanceType: "m5"}, "no instance type m5"},

@@ -132,7 +132,7 @@ func TestLaunchRefusesWhatMakesNoSense(t *testing.T) {
 		{func(r *stixv1.LaunchRequest) { r.NumJobs = maxArray + 1 }, connect.CodeInvalidArgument, KindInvalid, "num_jobs"},
 		{func(r *stixv1.LaunchRequest) { r.RequestId = "x" }, connect.CodeInvalidArgument, KindInvalid, "request id"},
 		{func(r *stixv1.LaunchRequest) { r.Task.Resources[0].Cpus = &stixv1.Quantity{Value: 64} }, connect.CodeResourceExhausted, KindResources, "64 vCPUs are asked for"},
-		{func(r *stixv1.LaunchRequest) { r.Task.Resources[0].Cloud = "aws" }, connect.CodeResourceExhausted, KindResources, "for aws"},
+		{func(r *stixv1.LaunchRequest) { r.Task.Resources[0].Cloud = "aws" }, connect.CodeResourceExhausted, KindResources, "not enabled here"},
 		{func(r *stixv1.LaunchRequest) { r.Mounts = []*stixv1.Mount{{Root: strings.Repeat("ab", 32)}} }, connect.CodeInvalidArgument, KindInvalid, "not on the server"},
 	} {
 		_, err := w.launch(c.change)
