@@ -8,12 +8,22 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// newMark returns a time to sleep that no other process of this computer sleeps.
-func newMark() string { return fmt.Sprintf("300.%09d", rand.IntN(1e9)) }
+// newMark returns a time to sleep that no other process of this computer sleeps. What still sleeps it when the test ends
+// is killed.
+func (h *home) newMark() string {
+	mark := fmt.Sprintf("300.%09d", rand.IntN(1e9))
+	h.t.Cleanup(func() {
+		for _, p := range sleepers(mark) {
+			syscall.Kill(p.pid, syscall.SIGKILL)
+		}
+	})
+	return mark
+}
 
 // stubborn is a job that ignores what can be ignored, and leaves its session, its parents and its environment.
 func stubborn(mark string) string {
@@ -31,7 +41,7 @@ sleep MARK; sleep MARK
 // startStubborn runs such a job and returns when all of it is there.
 func (h *home) startStubborn(cluster string) (*follower, string) {
 	h.t.Helper()
-	mark := newMark()
+	mark := h.newMark()
 	f := h.start("exec", cluster, stubborn(mark))
 	f.until("ready")
 	eventually(h.t, settleLimit, "all processes of the job", func() bool { return len(sleepers(mark)) == 8 })
@@ -79,7 +89,7 @@ func TestNoDaemonOutlivesItsJob(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
 	h.up("demo")
-	mark := newMark()
+	mark := h.newMark()
 	r := h.ok("exec", "demo", strings.ReplaceAll(`
 ( ( setsid nohup env -i /bin/sh -c 'trap "" TERM; sleep MARK; :' </dev/null >/dev/null 2>&1 & ) & )
 while ! pgrep -f 'sleep MARK$' >/dev/null; do sleep 0.05; done
@@ -102,11 +112,36 @@ echo bye`, "MARK", mark))
 	h.end()
 }
 
+// The shim is all that stands between a job and nothing: without it the job is lost, and must not run on unseen.
+func TestJobWithoutItsShimIsEnded(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.up("demo")
+	f, mark := h.startStubborn("demo")
+	shims := running(func(proc string) bool {
+		data, err := os.ReadFile(proc + "/cmdline")
+		return err == nil && strings.Contains(string(data), "stix-agent\x00shim\x00"+h.dir+"/")
+	})
+	if len(shims) != 1 {
+		t.Fatalf("the shims are %v", shims)
+	}
+	h.kill(shims[0].pid)
+	if r := f.wait(); r.code != 100 || !strings.Contains(r.stdout, "FAILED_DRIVER") {
+		t.Errorf("the follower of a lost job: %v", r)
+	}
+	h.noSleepers(mark)
+	h.ok("exec", "demo", "echo the machine is as before")
+	h.end()
+	if left := sleepers(mark); len(left) > 0 {
+		t.Errorf("left when the machine was gone: %v", left)
+	}
+}
+
 func TestFirstFailureOfAGangEndsTheOthers(t *testing.T) {
 	t.Parallel()
 	h := newHome(t)
 	h.up("gang", "--num-nodes", "4")
-	mark := newMark()
+	mark := h.newMark()
 	run := `if [ $SKYPILOT_NODE_RANK = 2 ]; then WAIT; exit 3; fi; echo up >>` + h.work + `/up; sleep ` + mark
 	for i, wait := range []string{
 		// The others surely run, and perhaps not yet.

@@ -106,6 +106,26 @@ func tourListings(h *home) {
 	}
 }
 
+// TestRequestsAreShownAndCancelled uses what `api` has for requests.
+func TestRequestsAreShownAndCancelled(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	r := h.ok("launch", "-y", "-c", "demo", "--infra", "local", "--async", "echo hello")
+	id := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}(-[0-9a-f]+)*`).FindString(r.stdout + r.stderr)
+	if id == "" {
+		t.Fatalf("no request id: %v", r)
+	}
+	matches(t, h.ok("api", "logs", id).stdout, `.`)
+	h.ok("api", "get", id)
+	var one json.RawMessage
+	h.json(&one, "api", "get", id)
+	matches(t, string(one), `"SUCCEEDED"`, `"launch"`)
+	h.ok("api", "cancel", id, "-y") // it is final: nothing to do
+	matches(t, h.ok("logs", "demo", "1").stdout, `(?m)^\(sky-cmd, pid=\d+\) hello$`)
+	matches(t, h.ok("api", "status", "-a").stdout, `(?m)launch .* SUCCEEDED`)
+	h.end()
+}
+
 // TestNothingOfAHomeIsForOthers looks at every file that a tour leaves.
 func TestNothingOfAHomeIsForOthers(t *testing.T) {
 	t.Parallel()
