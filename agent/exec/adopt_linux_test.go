@@ -20,7 +20,7 @@ import (
 
 // childAgent is an agent in a process of its own: it starts one job, says so and
 // waits to be killed.
-func childAgent(home, dir string) int {
+func childAgent(home, dir, uid string) int {
 	self, _ := os.Executable()
 	p, err := NewProcesses(ProcessConfig{
 		Dir: dir, Shim: []string{self, "shim"}, BootID: "boot", Env: []string{"GORACE=atexit_sleep_ms=0", "PATH=" + os.Getenv("PATH")},
@@ -35,7 +35,7 @@ func childAgent(home, dir string) int {
 		return 1
 	}
 	proc, err := p.Start(context.Background(), Job{Home: home, Order: &stixv1.Order{
-		AssignmentUid: "a", LogDir: "1-x", LogFile: "tasks/a.log", Script: string(text), Phase: stixv1.Phase_PHASE_RUN,
+		AssignmentUid: uid, LogDir: "1-x", LogFile: "tasks/" + uid + ".log", Script: string(text), Phase: stixv1.Phase_PHASE_RUN,
 	}})
 	if err != nil {
 		fmt.Println(err)
@@ -52,7 +52,7 @@ func (n *node) killedAgent(text string) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	cmd := exec.Command(self, "agent", n.home, n.dir)
+	cmd := exec.Command(self, "agent", n.home, n.dir, n.uid)
 	cmd.Stdin = strings.NewReader(text)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -72,7 +72,7 @@ func (n *node) killedAgent(text string) {
 func TestKilledAgentsJobIsAdoptedWithEveryLineOnce(t *testing.T) {
 	n := newNode(t)
 	n.killedAgent("for i in $(seq 1 40); do echo line $i; sleep 0.01; done; exit 7")
-	j := n.job("a", "")
+	j := n.job(n.uid, "")
 	p, ok, err := n.exec.Adopt(t.Context(), j)
 	if err != nil || !ok {
 		t.Fatalf("adopt: %v, %v", ok, err)
@@ -95,7 +95,7 @@ func TestKilledAgentsJobIsAdoptedWithEveryLineOnce(t *testing.T) {
 func TestAdoptedJobCanBeKilled(t *testing.T) {
 	n := newNode(t)
 	n.killedAgent(stubborn)
-	j := n.job("a", "")
+	j := n.job(n.uid, "")
 	log := n.followed(j, "deep")
 	p, ok, err := n.exec.Adopt(t.Context(), j)
 	if err != nil || !ok {
@@ -112,7 +112,7 @@ func TestAdoptedJobCanBeKilled(t *testing.T) {
 
 func TestJobThatEndedWithoutAnAgentIsAdopted(t *testing.T) {
 	n := newNode(t)
-	j := n.job("a", "echo done; exit 4")
+	j := n.job(n.uid, "echo done; exit 4")
 	wait(t, n.start(j))
 	p, ok, err := n.exec.Adopt(t.Context(), j)
 	if err != nil || !ok {
@@ -126,9 +126,9 @@ func TestJobThatEndedWithoutAnAgentIsAdopted(t *testing.T) {
 func TestShimKilledWhileNoAgentRanIsLost(t *testing.T) {
 	n := newNode(t)
 	n.killedAgent("sleep 1000 & echo child $!; echo ready; wait")
-	j := n.job("a", "")
+	j := n.job(n.uid, "")
 	log := n.followed(j, "ready")
-	s, err := readStart(filepath.Join(n.dir, "a"))
+	s, err := readStart(filepath.Join(n.dir, n.uid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestShimKilledWhileNoAgentRanIsLost(t *testing.T) {
 func TestSweepEndsWhatIsNotOnRecord(t *testing.T) {
 	n := newNode(t)
 	n.killedAgent("sleep 1000 & echo child $!; echo ready; wait")
-	log := n.followed(n.job("a", ""), "ready")
+	log := n.followed(n.job(n.uid, ""), "ready")
 	if err := n.exec.Sweep(t.Context(), func(string) bool { return false }); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestSweepEndsWhatIsNotOnRecord(t *testing.T) {
 
 func TestAfterARebootTheJobIsLost(t *testing.T) {
 	n := newNode(t)
-	dir := filepath.Join(n.dir, "a")
+	dir := filepath.Join(n.dir, n.uid)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestAfterARebootTheJobIsLost(t *testing.T) {
 	if err := writeFile(dir, fileStart, startFile{headerOf(fileStart), 1, "earlier", 1}); err != nil {
 		t.Fatal(err)
 	}
-	p, ok, err := n.exec.Adopt(t.Context(), n.job("a", ""))
+	p, ok, err := n.exec.Adopt(t.Context(), n.job(n.uid, ""))
 	if err != nil || !ok {
 		t.Fatalf("adopt: %v, %v", ok, err)
 	}

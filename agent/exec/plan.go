@@ -89,6 +89,11 @@ func (p *plan) drop(uid string) {
 
 // dropAllBut ends and forgets what the coordinator does not know.
 func (p *plan) dropAllBut(wanted map[string]bool) {
+	for uid := range p.fresh { // ordered by a session before this one, and not begun yet
+		if !wanted[uid] {
+			delete(p.fresh, uid)
+		}
+	}
 	p.worker.mu.Lock()
 	defer p.worker.mu.Unlock()
 	for uid, a := range p.worker.assignments {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stix-run/stix/internal/ids"
 	"github.com/stix-run/stix/internal/testlog"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
 )
@@ -20,6 +21,7 @@ type node struct {
 	t    testing.TB
 	home string
 	dir  string
+	uid  string // of the job, the test's own: lost ones are found by it on the whole machine
 	exec *Processes
 }
 
@@ -29,7 +31,7 @@ func newNode(t testing.TB) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, home: t.TempDir(), dir: t.TempDir()}
+	n := &node{t: t, home: t.TempDir(), dir: t.TempDir(), uid: ids.New()}
 	n.exec, err = NewProcesses(ProcessConfig{
 		Dir: n.dir, Shim: []string{self, "shim"}, BootID: "boot",
 		Env:     []string{"GORACE=atexit_sleep_ms=0", "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"},
@@ -81,7 +83,7 @@ func wait(t testing.TB, p Process) Result {
 
 func (n *node) run(text string) (Result, string) {
 	n.t.Helper()
-	j := n.job("a", text)
+	j := n.job(n.uid, text)
 	r := wait(n.t, n.start(j))
 	return r, n.log(j)
 }
@@ -150,7 +152,7 @@ func TestTheShellIsWhatTasksExpect(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(n.home, ".bashrc"), []byte("case $- in *i*) ;; *) return;; esac\nFROM_RC=yes\nalias hi='echo aliased'\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	j := n.job("a", `echo "flags ${-//[^i]/} rc $FROM_RC cwd $PWD unbuffered $PYTHONUNBUFFERED"
+	j := n.job(n.uid, `echo "flags ${-//[^i]/} rc $FROM_RC cwd $PWD unbuffered $PYTHONUNBUFFERED"
 hi
 shopt -q login_shell && echo login
 [ -t 0 ] || [ -t 1 ] || echo "no tty"
@@ -183,7 +185,7 @@ ls /proc/$$/fd | tr '\n' ' '
 func TestNoFileHoldsASecret(t *testing.T) {
 	n := newNode(t)
 	secret := "s3cr3t-" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	j := n.job("a", "echo begin; sleep 100; echo "+secret)
+	j := n.job(n.uid, "echo begin; sleep 100; echo "+secret)
 	j.Order.Envs = []*stixv1.Env{{Name: "TOKEN", Value: secret}}
 	p := n.start(j)
 	n.followed(j, "begin")
@@ -219,7 +221,7 @@ func search(t *testing.T, secret string, dirs ...string) {
 
 func TestFilesAreTheUsersAlone(t *testing.T) {
 	n := newNode(t)
-	j := n.job("a", "true")
+	j := n.job(n.uid, "true")
 	wait(t, n.start(j))
 	log, err := LogPath(n.home, j.Order)
 	if err != nil {
@@ -227,7 +229,7 @@ func TestFilesAreTheUsersAlone(t *testing.T) {
 	}
 	for path, want := range map[string]os.FileMode{
 		log: 0o600, filepath.Dir(log): 0o700 | os.ModeDir,
-		filepath.Join(n.dir, "a"): 0o700 | os.ModeDir, filepath.Join(n.dir, "a", fileExit): 0o600,
+		filepath.Join(n.dir, n.uid): 0o700 | os.ModeDir, filepath.Join(n.dir, n.uid, fileExit): 0o600,
 	} {
 		info, err := os.Stat(path)
 		if err != nil || info.Mode() != want {
@@ -238,7 +240,7 @@ func TestFilesAreTheUsersAlone(t *testing.T) {
 
 func TestHundredMegabytesArriveWithoutLoss(t *testing.T) {
 	n := newNode(t)
-	j := n.job("a", "yes 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd | head -c 130000000; echo; echo end")
+	j := n.job(n.uid, "yes 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd | head -c 130000000; echo; echo end")
 	r := wait(t, n.start(j))
 	path, err := LogPath(n.home, j.Order)
 	if err != nil {
@@ -294,7 +296,7 @@ while :; do sleep 0.1; done`
 
 func TestKillEndsWhatIgnoresSIGTERMDoubleForksAndDaemonises(t *testing.T) {
 	n := newNode(t)
-	j := n.job("a", stubborn)
+	j := n.job(n.uid, stubborn)
 	p := n.start(j)
 	n.followed(j, "ready")
 	log := n.followed(j, "deep")
@@ -313,16 +315,17 @@ func TestKillEndsWhatIgnoresSIGTERMDoubleForksAndDaemonises(t *testing.T) {
 
 func TestKillLetsAHandlerFinishAndTheScriptGoesNoFurther(t *testing.T) {
 	n := newNode(t)
-	j := n.job("a", `python3 -c '
+	j := n.job(n.uid, `python3 -c '
 import signal, sys, time
 def bye(*_):
-    print("cleaned up", flush=True); sys.exit(0)
+    sys.stdout.write("cleaned up\n"); sys.stdout.flush(); sys.exit(0)
 signal.signal(signal.SIGTERM, bye)
-print("ready", flush=True)
-time.sleep(1000)'
+sys.stdout.write("ready\n"); sys.stdout.flush()
+while True:
+    time.sleep(0.05)'
 echo carried on`)
 	p := n.start(j)
-	n.followed(j, "ready")
+	n.followed(j, "ready\n")
 	before := time.Now()
 	p.Kill(20 * time.Second)
 	r := wait(t, p)
@@ -336,14 +339,14 @@ echo carried on`)
 
 func TestKillEndsAForkBomb(t *testing.T) {
 	n := newNode(t)
-	j := n.job("a", "echo ready; f() { sleep 0.01; [ $(ps -e | wc -l) -lt 400 ] && { f & f & }; sleep 0.2; f; }; f")
+	j := n.job(n.uid, "echo ready; f() { sleep 0.01; [ $(ps -e | wc -l) -lt 400 ] && { f & f & }; sleep 0.2; f; }; f")
 	p := n.start(j)
 	n.followed(j, "ready")
 	p.Kill(50 * time.Millisecond)
 	if r := wait(t, p); r.Outcome != stixv1.Outcome_OUTCOME_KILLED || r.Message != "" {
 		t.Fatalf("result %+v", r)
 	}
-	if left := marked("a"); len(left) != 0 {
+	if left := marked(n.uid); len(left) != 0 {
 		t.Fatalf("left: %v", left)
 	}
 }
@@ -374,11 +377,11 @@ func TestBackgroundWriterIsGivenTimeToFlush(t *testing.T) {
 
 func TestKilledShimIsALostJobWithoutProcesses(t *testing.T) {
 	n := newNode(t)
-	j := n.job("a", stubborn)
+	j := n.job(n.uid, stubborn)
 	p := n.start(j)
 	n.followed(j, "ready")
 	log := n.followed(j, "deep")
-	s, err := readStart(filepath.Join(n.dir, "a"))
+	s, err := readStart(filepath.Join(n.dir, n.uid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,12 +400,12 @@ func TestKilledShimIsALostJobWithoutProcesses(t *testing.T) {
 func TestPreparedShimEndsWithItsContext(t *testing.T) {
 	n := newNode(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	j := n.job("a", "true")
+	j := n.job(n.uid, "true")
 	if err := n.exec.Prepare(ctx, j); err != nil {
 		t.Fatal(err)
 	}
 	n.exec.mu.Lock()
-	pid := n.exec.prepared["a"].cmd.Process.Pid
+	pid := n.exec.prepared[n.uid].cmd.Process.Pid
 	n.exec.mu.Unlock()
 	cancel()
 	gone(t, pid)
@@ -420,7 +423,7 @@ func TestOrdersThatReachOutsideAreRefused(t *testing.T) {
 		"unset":  func(o *stixv1.Order) { o.Unset = []string{"a b"} },
 		"script": func(o *stixv1.Order) { o.Script = "a\x00b" },
 	} {
-		j := n.job("a", "true")
+		j := n.job(n.uid, "true")
 		change(j.Order)
 		if _, err := n.exec.Start(t.Context(), j); err == nil {
 			t.Errorf("%s was accepted", name)
@@ -433,7 +436,7 @@ func TestJobThatCannotStartSaysWhy(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(n.home, "sky_logs"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.exec.Start(t.Context(), n.job("a", "true")); err == nil || !strings.Contains(err.Error(), "sky_logs") {
+	if _, err := n.exec.Start(t.Context(), n.job(n.uid, "true")); err == nil || !strings.Contains(err.Error(), "sky_logs") {
 		t.Fatalf("got %v", err)
 	}
 }
