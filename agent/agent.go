@@ -30,6 +30,7 @@ import (
 	"github.com/stix-run/stix/agent/logs"
 	"github.com/stix-run/stix/agent/session"
 	"github.com/stix-run/stix/internal/atomicfile"
+	"github.com/stix-run/stix/internal/diskspace"
 	"github.com/stix-run/stix/internal/filelock"
 	"github.com/stix-run/stix/internal/seal"
 	stixv1 "github.com/stix-run/stix/proto/stix/v1"
@@ -134,7 +135,7 @@ func (c Config) reserve() error {
 	if c.ReserveBytes < 0 {
 		return nil
 	}
-	return host.Reserve(c.Dir, c.ReserveBytes)
+	return diskspace.Reserve{Path: c.Dir, Bytes: c.ReserveBytes}.Room(0)
 }
 
 func newSession(c Config, j *journal.Journal) (*session.Session, error) {

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/stix-run/stix/internal/atomicfile"
+	"github.com/stix-run/stix/internal/diskspace"
 )
 
 // log is one log in memory.
@@ -286,17 +287,9 @@ func (s *Store) repair(key Key, size int64) (int64, error) {
 
 // room errors when less than the reserve would be free after need more bytes.
 func (s *Store) room(need int64) error {
-	free, total, err := s.cfg.Space(s.cfg.Dir)
-	if err != nil {
-		return fmt.Errorf("look at the disk of %s: %w", s.cfg.Dir, err)
+	err := diskspace.Reserve{Path: s.cfg.Dir, Bytes: s.cfg.Reserve, Space: s.cfg.Space}.Room(need)
+	if errors.Is(err, diskspace.ErrReserve) {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
-	reserve := s.cfg.Reserve
-	if reserve == 0 {
-		reserve = min(1<<30, total/20)
-	}
-	if free-need < max(reserve, 0) {
-		return fmt.Errorf("%w: %d MiB free on the disk of %s, of which %d MiB are kept in reserve",
-			ErrNoSpace, free>>20, s.cfg.Dir, reserve>>20)
-	}
-	return nil
+	return err
 }

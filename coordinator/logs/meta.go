@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/stix-run/stix/internal/atomicfile"
 )
 
@@ -113,15 +111,6 @@ func (s *Store) makeDir(k Key) error {
 		}
 	}
 	return nil
-}
-
-// diskSpace asks for what an ordinary user may still write, and the whole size.
-func diskSpace(dir string) (free, total int64, err error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, 0, err
-	}
-	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
 }
 
 // noSpace gives the errors of a full disk their kind.

@@ -145,9 +145,6 @@ func (c *Config) setDefaults() {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Space == nil {
-		c.Space = diskSpace
-	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
