@@ -112,7 +112,7 @@ func (r *ring) add(revision uint64, changes []Change) {
 			r.kept = append(r.kept, changes[i])
 			continue
 		}
-		
+		r.floor = max(r.floor, r.kept[r.head].Revision)
 		r.kept[r.head] = changes[i]
 		r.head = (r.head + 1) % r.limit
 	}
