@@ -108,7 +108,7 @@ func TestWatchStartsOverWhenChangesAreNotKept(t *testing.T) {
 		rename(t, s, "c", fmt.Sprint("again", i))
 	}
 	for range 2 {
-		if _, err := old.Next(t.Context()); !errors.Is(err, ErrStartOver) {
+		if _, err := old.Next(cancelled()); !errors.Is(err, ErrStartOver) {
 			t.Errorf("after falling behind: %v", err)
 		}
 	}
@@ -127,7 +127,7 @@ func TestWatchStartsOverAfterRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if _, err := w.Next(t.Context()); !errors.Is(err, ErrStartOver) {
+		if _, err := w.Next(cancelled()); !errors.Is(err, ErrStartOver) {
 			t.Errorf("%v", err)
 		}
 	}
