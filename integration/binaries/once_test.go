@@ -200,3 +200,41 @@ func (h *home) ranOnce(total int) {
 		h.t.Errorf("%d different ones ran, not %d", len(ran), total)
 	}
 }
+
+// TestAgentKilledAroundAStartRunsTheJobOnce kills the agent at random moments around the start of a job.
+func TestAgentKilledAroundAStartRunsTheJobOnce(t *testing.T) {
+	t.Parallel()
+	h := newHome(t)
+	h.up("demo")
+	m := h.machines()[0]
+	random := seeded(t, uint64(time.Now().UnixNano()))
+	const rounds = 6 // the supervisor waits longer after each death
+	for round := 1; round <= rounds; round++ {
+		var pid int
+		eventually(t, settleLimit, "an agent", func() bool { pid = h.agent(m); return pid != 0 })
+		h.untilReady("demo")
+		f := h.start("exec", "demo", fmt.Sprintf("echo %d >>%s/ran; echo ran %d", round, h.work, round))
+		delay := time.Duration(random.Int64N(int64(60 * time.Millisecond)))
+		<-time.After(delay)
+		h.kill(pid)
+		r := f.wait()
+		if n := strings.Count(r.stdout, fmt.Sprintf(") ran %d\n", round)); r.code != 0 || n != 1 {
+			t.Fatalf("round %d, killed after %v: %v", round, delay, r)
+		}
+	}
+	h.ranOnce(rounds)
+	h.end()
+}
+
+// untilReady waits until the cluster is up with an agent that answers.
+func (h *home) untilReady(cluster string) {
+	h.t.Helper()
+	eventually(h.t, settleLimit, "the cluster is up", func() bool {
+		for _, c := range h.clusters() {
+			if c.Name == cluster && c.Status == "UP" {
+				return true
+			}
+		}
+		return false
+	})
+}

@@ -58,12 +58,6 @@ func (h *home) job(cluster string, id int64) jobRecord {
 	return jobRecord{}
 }
 
-// untilJob waits until a job is in that state.
-func (h *home) untilJob(cluster string, id int64, status string) {
-	h.t.Helper()
-	eventually(h.t, settleLimit, "the job is "+status, func() bool { return h.job(cluster, id).Status == status })
-}
-
 // machines returns the ids of the machines that there are.
 func (h *home) machines() []string {
 	h.t.Helper()
