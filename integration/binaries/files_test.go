@@ -208,7 +208,9 @@ resources: {infra: local}
 setup: |
   echo setting up $SKYPILOT_SETUP_NODE_RANK
   echo $SKYPILOT_SETUP_NODE_RANK >>`+h.work+`/setup
-  [ "$SKYPILOT_SETUP_NODE_RANK" != 1 ] || exit 7
+  [ "$SKYPILOT_SETUP_NODE_RANK" != 1 ] && exit
+  while [ $(wc -l <`+h.work+`/setup) != 3 ]; do sleep 0.05; done # the others have begun
+  exit 7
 run: echo >>`+h.work+`/ran
 `)
 	r := h.code(100, "launch", "-y", "-c", "demo", "task.yaml")
@@ -225,7 +227,7 @@ run: echo >>`+h.work+`/ran
 		t.Errorf("the cluster is %+v", c)
 	}
 	h.ok("exec", "demo", "task.yaml") // exec runs no setup
-	if setups := sorted(h.read("setup")); len(h.read("ran")) != 3 || len(setups) > 3 {
+	if setups := sorted(h.read("setup")); len(h.read("ran")) != 3 || len(setups) != 3 {
 		t.Errorf("run was started %d times, not 3; setup by %q", len(h.read("ran")), setups)
 	}
 	h.end()
