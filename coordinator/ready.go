@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"github.com/stix-run/stix/coordinator/rpc"
+
 	"context"
 	"net"
 	"net/http"
@@ -13,6 +15,10 @@ import (
 // rather than wrongly.
 func (c *Coordinator) whenReady(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == rpc.HealthPath { // alive is not the same as ready
+			next.ServeHTTP(w, r)
+			return
+		}
 		ctx, cancel := context.WithTimeout(r.Context(), readyLimit)
 		defer cancel()
 		select {

@@ -32,12 +32,23 @@ func (c *Coordinator) upkeep(ctx context.Context) error {
 	}
 }
 
+// pruneRecords drops what is old, a bounded part in each update, until nothing is left to drop.
 func (c *Coordinator) pruneRecords(ctx context.Context) error {
 	by := state.Actor{Subject: "coordinator/upkeep", Verb: "prune", Object: "records"}
-	return c.store.Update(ctx, by, func(tx *state.Tx) error {
-		state.Prune(tx, state.Limits{})
-		return nil
-	})
+	for {
+		view := c.store.Read()
+		if len(state.Retention(&view.Reader, state.Limits{}, c.cfg.Now().UnixNano())) == 0 {
+			return nil
+		}
+		dropped := 0
+		err := c.store.Update(ctx, by, func(tx *state.Tx) error {
+			dropped = state.Prune(tx, state.Limits{})
+			return nil
+		})
+		if err != nil || dropped == 0 {
+			return err
+		}
+	}
 }
 
 func (c *Coordinator) collectBlobs(ctx context.Context) error {

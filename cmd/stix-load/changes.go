@@ -13,7 +13,7 @@ import (
 // stateChanges runs this package's benchmark of the records over a log on disk: calls of the service change more than one
 // record and are measured by themselves.
 func stateChanges(ctx context.Context, b *bench) ([]figure, error) {
-	args := []string{"test", "-run", "^$", "-bench", "^BenchmarkStateChanges$", "-benchtime", "2s", "-count", "3"}
+	args := []string{"test", "-run", "^$", "-bench", "^BenchmarkStateChanges$", "-benchtime", "1s", "-count", "3"}
 	if b.quick {
 		args = append(args[:5], "-benchtime", "200ms", "-count", "1")
 	}

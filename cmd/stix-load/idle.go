@@ -137,6 +137,12 @@ func shares(before, after map[int]time.Duration, elapsed time.Duration) map[int]
 	return out
 }
 
+// Where the kernel tells of memory and of processor time.
+const (
+	smaps     = "/proc/PID/smaps_rollup"
+	schedstat = "/proc/PID/task/*/schedstat"
+)
+
 // group is the memory and the processor time of processes of one kind.
 type group struct{ rss, pss, private, cpu series }
 
@@ -161,20 +167,19 @@ func (w waiting) figures(cpu map[int]float64) ([]figure, error) {
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, err
 	}
-	const proc, sched = "/proc/PID/smaps_rollup", "/proc/PID/task/*/schedstat"
 	return []figure{
-		{row: "21", what: "`stix-agent`, idle after 20 jobs: resident memory", how: proc, unit: mb, runs: agent.rss,
+		{row: "21", what: "`stix-agent`, idle after 20 jobs: resident memory", how: smaps, unit: mb, runs: agent.rss,
 			floor: atMost(15), aim: atMost(15), note: own(agent)},
-		{row: "21", what: "`stix-agent`, idle: share of a processor", how: sched, unit: percent, runs: agent.cpu,
+		{row: "21", what: "`stix-agent`, idle: share of a processor", how: schedstat, unit: percent, runs: agent.cpu,
 			floor: atMost(0.1), aim: atMost(0.1)},
-		{what: "the supervisor of a `local` machine, idle: resident memory", how: proc, unit: mb, runs: supervisor.rss, note: own(supervisor)},
-		{what: "the supervisor of a `local` machine, idle: share of a processor", how: sched, unit: percent, runs: supervisor.cpu},
-		{row: "22", what: "the shim of a job that sleeps: private memory", how: proc, unit: mb, runs: shims.private, aim: atMost(1),
+		{what: "the supervisor of a `local` machine, idle: resident memory", how: smaps, unit: mb, runs: supervisor.rss, note: own(supervisor)},
+		{what: "the supervisor of a `local` machine, idle: share of a processor", how: schedstat, unit: percent, runs: supervisor.cpu},
+		{row: "22", what: "the shim of a job that sleeps: private memory", how: smaps, unit: mb, runs: shims.private, aim: atMost(1),
 			note: "resident " + quantity(shims.rss.median(), mb)},
-		{row: "22", what: "the shim of a job that sleeps: share of a processor", how: sched, unit: percent, runs: shims.cpu, aim: atMost(0.05)},
-		{row: "37", what: "`stixd` with nothing running: resident memory", how: proc, unit: mb, runs: server.rss, floor: atMost(60),
+		{row: "22", what: "the shim of a job that sleeps: share of a processor", how: schedstat, unit: percent, runs: shims.cpu, aim: atMost(0.05)},
+		{row: "37", what: "`stixd` with nothing running: resident memory", how: smaps, unit: mb, runs: server.rss, floor: atMost(60),
 			aim: atMost(40), note: own(server)},
-		{what: "`stixd` with nothing running: share of a processor", how: sched, unit: percent, runs: server.cpu},
+		{what: "`stixd` with nothing running: share of a processor", how: schedstat, unit: percent, runs: server.cpu},
 	}, nil
 }
 

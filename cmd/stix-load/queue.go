@@ -62,8 +62,33 @@ func array(ctx context.Context, b *bench) ([]figure, error) {
 		return nil, err
 	}
 	f.note = fmt.Sprintf("`stixd` used %s of processor time for each", quantity(millis(used)/float64(n), ms))
+	size, err := s.holds(ctx)
+	if err != nil {
+		return nil, err
+	}
 	perSecond := figure{row: "4", what: "jobs per second by arrays of 10,000, one client", how: f.how, unit: rate, runs: jobs, aim: atLeast(200_000)}
-	return []figure{f, perSecond}, nil
+	return append([]figure{f, perSecond}, size...), nil
+}
+
+// holds is the memory of the server with the jobs that it holds now; nothing where that cannot be told.
+func (s *site) holds(ctx context.Context) ([]figure, error) {
+	info, err := s.client.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := memoryOf(s.pid())
+	if errors.Is(err, errNoProcFS) {
+		return nil, nil
+	}
+	const jobs = 100_000
+	f := figure{
+		row: "37", what: "`stixd` with " + number(float64(info.GetJobs())) + " jobs, just submitted: resident memory", how: smaps, unit: mb,
+		runs: series{m.rss},
+	}
+	if info.GetJobs() >= jobs {
+		f.aim = atMost(1 << 30 / 1e6).with("100,000 jobs and 10,000 agents")
+	}
+	return []figure{f}, err
 }
 
 // clock counts the processor time of a process.

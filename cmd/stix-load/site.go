@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,8 +30,8 @@ type site struct {
 	client *client.Client
 	// clusters that were launched by name.
 	clusters map[string]bool
-	// log is what the server wrote.
-	log bytes.Buffer
+	// ended has the end of the server.
+	ended chan error
 }
 
 // environment is that of a program whose user has this home: nothing of who measures gets in.
@@ -71,11 +70,10 @@ func (b *bench) site(ctx context.Context, name string) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{b: b, home: home, client: c, clusters: map[string]bool{}}
+	s := &site{b: b, home: home, client: c, clusters: map[string]bool{}, ended: make(chan error, 1)}
 	// The server is not to die with the measure that was the first to need it.
 	s.server = b.command(context.WithoutCancel(ctx), home, "stixd", "serve", "--state-dir", stateDir(home))
-	s.server.Stdout, s.server.Stderr = &s.log, &s.log
-	if err := s.server.Start(); err != nil {
+	if err := s.start(); err != nil {
 		return nil, err
 	}
 	b.sites[name] = s
@@ -85,6 +83,33 @@ func (b *bench) site(ctx context.Context, name string) (*site, error) {
 		return nil, fmt.Errorf("the server does not answer: %w", err)
 	}
 	return s, nil
+}
+
+// start starts the server. It writes to a file: what it starts may hold a pipe for longer than it lives.
+func (s *site) start() error {
+	log, err := os.Create(s.logPath())
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	s.server.Stdout, s.server.Stderr = log, log
+	if err := s.server.Start(); err != nil {
+		return err
+	}
+	go func() { s.ended <- s.server.Wait() }()
+	return nil
+}
+
+func (s *site) logPath() string { return filepath.Join(s.home, "stixd.log") }
+
+// lastWords is the end of what the server wrote.
+func (s *site) lastWords() string {
+	data, err := os.ReadFile(s.logPath())
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return strings.Join(lines[max(0, len(lines)-10):], "\n")
 }
 
 func dial(home string) (*client.Client, error) {
@@ -191,18 +216,17 @@ func (s *site) close(ctx context.Context) error {
 		all = append(all, s.down(ctx, name))
 	}
 	_ = s.server.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-	ended := make(chan error, 1)
-	go func() { ended <- s.server.Wait() }()
 	select {
-	case err := <-ended:
-		if err != nil {
-			all = append(all, fmt.Errorf("the server ended: %w: %s", err, s.log.Bytes()))
-		}
+	case err := <-s.ended:
+		all = append(all, err)
 	case <-ctx.Done():
 		all = append(all, errors.New("the server does not stop"), s.server.Process.Kill())
-		<-ended
+		<-s.ended
 	}
-	return errors.Join(all...)
+	if err := errors.Join(all...); err != nil {
+		return fmt.Errorf("%w; the server wrote:\n%s", err, s.lastWords())
+	}
+	return nil
 }
 
 func (s *site) down(ctx context.Context, name string) error {

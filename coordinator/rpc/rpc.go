@@ -23,6 +23,9 @@ import (
 	"github.com/stix-run/stix/sched"
 )
 
+// HealthPath answers 200 as long as the process serves, to anybody who may connect.
+const HealthPath = "/healthz"
+
 // maxMessage bounds one message of a user or an agent; larger things are streams.
 const maxMessage = 16 << 20
 
@@ -103,7 +106,7 @@ func Users(cfg Config) (http.Handler, error) {
 	mux.Handle(stixv1connect.NewEventServiceHandler(s, opts...))
 	mux.Handle(stixv1connect.NewServerServiceHandler(s, opts...))
 	mux.Handle(stixv1connect.NewBlobServiceHandler(s, opts...))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	mux.HandleFunc("GET "+HealthPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	return userSubject(mux), nil
 }
 

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"time"
 )
 
-// Listen makes a socket at path with mode 0600 and accepts only this user (and root, who could do anything anyway). A
-// socket file that nobody serves any more is replaced; one that somebody serves is an error.
+// Listen makes a socket at path with mode 0600 and accepts only this user (and root, who could do anything anyway). The
+// caller holds the lock that makes it the only server of its directory, so a socket that is there is one of a server
+// that is gone, or going, and is replaced.
 func Listen(path string) (net.Listener, error) {
 	if err := clear(path); err != nil {
 		return nil, err
@@ -35,10 +35,6 @@ func clear(path string) error {
 	}
 	if info.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("%s is in the way: it is not a socket; move it away", path)
-	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		return errors.Join(conn.Close(), fmt.Errorf("%s is served by another process", path))
 	}
 	return os.Remove(path)
 }

@@ -20,7 +20,7 @@ type completion = func(*cobra.Command, []string, string) ([]string, cobra.ShellC
 func (a *app) completeClusters(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeWait)
 	defer cancel()
-	if a.findServer() != nil || (a.server.own && !answers(ctx, a.server.endpoint.Socket)) || a.dial() != nil {
+	if a.findServer() != nil || (a.server.own && !answers(ctx, a.server.endpoint.Socket)) || a.dial(ctx) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	res, err := a.client.ListClusters(ctx, &stixv1.ListClustersRequest{})

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/stix-run/stix/client"
 	"github.com/stix-run/stix/config"
 	"github.com/stix-run/stix/internal/buildinfo"
+	"github.com/stix-run/stix/internal/unixsock"
 )
 
 // Files of a server in its state directory, beside server.json.
@@ -21,6 +24,9 @@ const (
 	lockFile = "stixd.lock"
 	logFile  = "stixd.log"
 )
+
+// answerLimit is how long a server may take to say that it is there.
+const answerLimit = 3 * time.Second
 
 // server is the server that this run talks to.
 type server struct {
@@ -46,21 +52,21 @@ func (a *app) connect(ctx context.Context) error {
 			return err
 		}
 	}
-	return a.dial()
+	return a.dial(ctx)
 }
 
 // dial makes the client for the server that was found.
-func (a *app) dial() (err error) {
+func (a *app) dial(ctx context.Context) (err error) {
 	if a.user, err = a.identify(a.server.stateDir); err != nil {
 		return err
 	}
-	lost := &lostNotice{a: a}
+	lost := &lostServer{a: a}
 	a.client, err = client.New(client.Config{
 		Endpoint:  endpointURL(a.server.endpoint),
 		UserAgent: "stix/" + buildinfo.Version(),
 		UserName:  a.user.name,
 		UserID:    a.user.id,
-		OnRetry:   lost.retry,
+		OnRetry:   func(error) { lost.retry(ctx) },
 	})
 	return err
 }
@@ -72,15 +78,25 @@ func endpointURL(e config.Endpoint) string {
 	return e.URL
 }
 
-// lostNotice tells once that the server went away, when it takes longer than a
-// restart does.
-type lostNotice struct {
-	a     *app
+// lostServer is what is done while the server does not answer: one's own that
+// crashed is started again, and when it takes longer than that, it is told once.
+type lostServer struct {
+	a *app
+
+	// mu lets one of several calls at a time do it, and guards the fields below.
+	mu    sync.Mutex
 	since time.Time
 	told  bool
 }
 
-func (l *lostNotice) retry(error) {
+func (l *lostServer) retry(ctx context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.a.server.own && l.a.crashed() {
+		if err := l.a.ensureServer(ctx); err != nil && !l.told {
+			l.a.notice("The stix server could not be started again: %v", err)
+		}
+	}
 	now := l.a.sys.Now()
 	if l.since.IsZero() {
 		l.since = now
@@ -191,13 +207,30 @@ func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// answers reports whether something accepts connections at a socket. The file
-// of a server that is gone refuses them.
+// crashed tells whether one's own server went without being asked to: one that was
+// stopped takes server.json along, and is not started again behind its user's back.
+func (a *app) crashed() bool {
+	_, file, err := readServerFile(a.server.stateDir)
+	return err == nil && file != nil
+}
+
+// answers reports whether a server answers at a socket. That a connection is
+// accepted does not say it: the kernel accepts them for a process that is ending.
 func answers(ctx context.Context, socket string) bool {
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", socket)
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://stixd/healthz", nil)
 	if err != nil {
 		return false
 	}
-	conn.Close()
+	t := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return unixsock.Dial(ctx, socket) },
+	}
+	res, err := t.RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	res.Body.Close()
 	return true
 }
