@@ -107,9 +107,7 @@ func TestDestinationElsewhereWithoutPermissionNamesTheRemedy(t *testing.T) {
 // notInTmp returns a directory that is neither in /tmp nor in a home.
 func notInTmp(t *testing.T) string {
 	t.Helper()
-	wd, err := os.Getwd()
-	must(t, err)
-	dir, err := os.MkdirTemp(wd, "testdata-")
+	dir, err := os.MkdirTemp("/var/tmp", "stix-files-")
 	must(t, err)
 	t.Cleanup(func() {
 		os.Chmod(dir, 0o700)
