@@ -208,25 +208,32 @@ func (b *bench) stix(ctx context.Context, home string, args ...string) error {
 
 // close takes the clusters down, then stops the server.
 func (s *site) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, stopLimit)
-	defer cancel()
 	defer s.client.Close()
+	down, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
 	var all []error
 	for name := range s.clusters {
-		all = append(all, s.down(ctx, name))
+		all = append(all, s.down(down, name))
 	}
-	_ = s.server.Process.Signal(syscall.SIGTERM) // it may have ended by itself
-	select {
-	case err := <-s.ended:
-		all = append(all, err)
-	case <-ctx.Done():
-		all = append(all, errors.New("the server does not stop"), s.server.Process.Kill())
-		<-s.ended
-	}
+	all = append(all, s.stop(ctx))
 	if err := errors.Join(all...); err != nil {
 		return fmt.Errorf("%w; the server wrote:\n%s", err, s.lastWords())
 	}
 	return nil
+}
+
+func (s *site) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopLimit)
+	defer cancel()
+	_ = s.server.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	select {
+	case err := <-s.ended:
+		return err
+	case <-ctx.Done():
+		err := s.server.Process.Kill()
+		<-s.ended
+		return errors.Join(errors.New("the server does not stop"), err)
+	}
 }
 
 func (s *site) down(ctx context.Context, name string) error {
