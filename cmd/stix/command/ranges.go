@@ -1,7 +1,6 @@
 package command
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -62,7 +61,5 @@ func plural(n int, one, many string) string {
 	}
 	return many
 }
-
-func compare(x, y string) int { return cmp.Compare(x, y) }
 
 func joined(words []string) string { return strings.Join(words, ", ") }
