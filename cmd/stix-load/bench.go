@@ -54,6 +54,8 @@ type bench struct {
 	// scratch has everything that is started in it.
 	scratch string
 	sites   map[string]*site
+	// pause is the share of the processors that others used while everything of ours waited.
+	pause float64
 }
 
 func newBench(o options, out io.Writer) (*bench, error) {
@@ -66,7 +68,7 @@ func newBench(o options, out io.Writer) (*bench, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(scratch))
 	}
-	return &bench{options: o, out: out, scratch: real, sites: map[string]*site{}}, nil
+	return &bench{options: o, out: out, scratch: real, sites: map[string]*site{}, pause: unknown}, nil
 }
 
 // measure runs one measure and shows its figures.

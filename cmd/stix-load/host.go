@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +21,9 @@ import (
 // quietShare is the share of the processors that may be in use before a measurement whose figures are to count.
 const quietShare = 0.15
 
+// unknown is a share that nobody looked at.
+const unknown = -1
+
 // host is the machine, and what it did before anything was measured.
 type host struct {
 	date      time.Time
@@ -29,13 +33,14 @@ type host struct {
 	kernel    string
 	version   string // of the Go toolchain
 	load      [3]float64
-	busy      float64 // share of all processors in use
+	busy      float64 // share of all processors in use before anything ran
+	pause     float64 // the same while everything of ours waited; unknown if that was not looked at
 	fsync     series  // ms of a write of 4 KiB and its fsync, where the state directories are
 }
 
 func describeHost(ctx context.Context, scratch string) host {
 	h := host{
-		date: time.Now().UTC(), processor: "unknown", cores: runtime.NumCPU(),
+		date: time.Now().UTC(), processor: "unknown", cores: runtime.NumCPU(), pause: unknown,
 		version: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH,
 	}
 	if infos, err := cpu.InfoWithContext(ctx); err == nil && len(infos) > 0 {
@@ -50,27 +55,45 @@ func describeHost(ctx context.Context, scratch string) host {
 	if l, err := load.AvgWithContext(ctx); err == nil {
 		h.load = [3]float64{l.Load1, l.Load5, l.Load15}
 	}
-	h.busy = busyShare(ctx)
-	h.fsync, _ = fsyncs(scratch) // an empty series says that it is not known
+	h.busy, _ = busyShare(ctx, 2*time.Second) // zero, and an empty series, say that it is not known
+	h.fsync, _ = fsyncs(scratch)
 	return h
 }
 
-// busyShare looks for two seconds at what the machine does by itself.
-func busyShare(ctx context.Context) float64 {
-	before, err := cpu.TimesWithContext(ctx, false)
-	if err != nil || len(before) == 0 || backoff.Sleep(ctx, 2*time.Second) != nil {
-		return 0
+// busyShare looks for a time at what the machine does by itself: nothing of ours may run meanwhile.
+func busyShare(ctx context.Context, during time.Duration) (float64, error) {
+	before, err := processors(ctx)
+	if err != nil {
+		return 0, err
 	}
-	after, err := cpu.TimesWithContext(ctx, false)
-	if err != nil || len(after) == 0 {
-		return 0
+	if err := backoff.Sleep(ctx, during); err != nil {
+		return 0, err
 	}
-	all := total(after[0]) - total(before[0])
+	after, err := processors(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return busyBetween(before, after), nil
+}
+
+// processors is the time that all processors together were used and not used.
+func processors(ctx context.Context) (cpu.TimesStat, error) {
+	times, err := cpu.TimesWithContext(ctx, false)
+	if err != nil {
+		return cpu.TimesStat{}, fmt.Errorf("read the processors' times: %w", err)
+	}
+	if len(times) == 0 {
+		return cpu.TimesStat{}, errors.New("read the processors' times: there are none")
+	}
+	return times[0], nil
+}
+
+func busyBetween(before, after cpu.TimesStat) float64 {
+	all := total(after) - total(before)
 	if all <= 0 {
 		return 0
 	}
-	idle := after[0].Idle + after[0].Iowait - before[0].Idle - before[0].Iowait
-	return 1 - idle/all
+	return 1 - (after.Idle+after.Iowait-before.Idle-before.Iowait)/all
 }
 
 func total(t cpu.TimesStat) float64 {
@@ -100,7 +123,7 @@ func fsyncs(dir string) (series, error) {
 	return s, nil
 }
 
-func (h host) disturbed() bool { return h.busy > quietShare }
+func (h host) disturbed() bool { return max(h.busy, h.pause) > quietShare }
 
 // facts are what is told of the machine.
 func (h host) facts() [][2]string {
@@ -111,8 +134,17 @@ func (h host) facts() [][2]string {
 		{"kernel", h.kernel},
 		{"Go", h.version},
 		{"disk", fmt.Sprintf("write of 4 KiB with fsync: %s median, %s at most of %d", quantity(h.fsync.median(), ms), quantity(h.fsync.most(), ms), len(h.fsync))},
-		{"load before", fmt.Sprintf("%.2f %.2f %.2f; %.0f %% of the processors in use", h.load[0], h.load[1], h.load[2], h.busy*100)},
+		{"load before", fmt.Sprintf("%.2f %.2f %.2f", h.load[0], h.load[1], h.load[2])},
+		{"in use by others", h.others()},
 	}
+}
+
+func (h host) others() string {
+	text := fmt.Sprintf("%.0f %% of the processors before", h.busy*100)
+	if h.pause != unknown {
+		text += fmt.Sprintf(", %.0f %% while all of ours waited", h.pause*100)
+	}
+	return text
 }
 
 func (h host) table() string {
@@ -127,7 +159,7 @@ func (h host) table() string {
 func (h host) text() string {
 	var b strings.Builder
 	for _, f := range h.facts() {
-		fmt.Fprintf(&b, "%-12s %s\n", f[0], f[1])
+		fmt.Fprintf(&b, "%-18s %s\n", f[0], f[1])
 	}
 	if h.disturbed() {
 		b.WriteString("The machine is busy with other things: the figures will say little.\n")

@@ -32,7 +32,7 @@ func idle(ctx context.Context, b *bench) ([]figure, error) {
 		return nil, err
 	}
 	start := time.Now()
-	if err := backoff.Sleep(ctx, window); err != nil {
+	if b.pause, err = busyShare(ctx, window); err != nil {
 		return nil, err
 	}
 	after, err := all.cpu()

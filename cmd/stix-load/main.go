@@ -123,7 +123,8 @@ func measureAll(ctx context.Context, o options, out io.Writer) (err error) {
 			return errors.Join(append(failed, context.Cause(ctx))...)
 		}
 	}
-	fmt.Fprintln(out, r.verdict())
+	r.host.pause = b.pause
+	fmt.Fprintln(out, "\n"+r.verdict())
 	if o.write != "" && len(failed) == 0 {
 		failed = append(failed, writePage(o.write, r))
 	}

@@ -12,7 +12,7 @@ func someReport() report {
 	return report{
 		host: host{
 			date: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), processor: "Some Processor", cores: 2, memory: 23.51,
-			kernel: "6.1", version: "go1.26 linux/amd64", load: [3]float64{0.1, 0.2, 0.3}, busy: 0.02, fsync: series{0.2, 0.3},
+			kernel: "6.1", version: "go1.26 linux/amd64", load: [3]float64{0.1, 0.2, 0.3}, busy: 0.02, pause: 0.04, fsync: series{0.2, 0.3},
 		},
 		figures: []figure{
 			{row: "11", what: "a `thing`", how: "stix exec | cat", unit: ms, runs: series{9, 10, 12}, floor: atMost(40), aim: atMost(5), note: "two\nlines"},
@@ -26,7 +26,8 @@ func TestPageHasARowForEachFigure(t *testing.T) {
 	for _, line := range []string{
 		"| date | 2026-01-02 03:04 UTC |",
 		"| processor | Some Processor, 2 cores |",
-		"| load before | 0.10 0.20 0.30; 2 % of the processors in use |",
+		"| load before | 0.10 0.20 0.30 |",
+		"| in use by others | 2 % of the processors before, 4 % while all of ours waited |",
 		"| 11 | a `thing` | `stix exec \\| cat` | **10 ms median** | 9 / 10 / 12 of 3 | ≤ 40 ms: kept | ≤ 5 ms: **missed** | two lines |",
 		"|  | size |  | **11 MB** |  | ≤ 10 MB: **missed** |  |  |",
 	} {
@@ -41,7 +42,11 @@ func TestPageHasARowForEachFigure(t *testing.T) {
 
 func TestPageWarns(t *testing.T) {
 	r := someReport()
-	r.quick, r.host.busy = true, 0.9
+	r.host.pause = 0.9
+	if page := r.page(); !strings.Contains(page, "busy with other things") || strings.Contains(page, "Measured with -quick") {
+		t.Errorf("the page does not warn:\n%s", page)
+	}
+	r.quick, r.host.pause, r.host.busy = true, 0, 0.9
 	if page := r.page(); !strings.Contains(page, "busy with other things") || !strings.Contains(page, "Measured with -quick") {
 		t.Errorf("the page does not warn:\n%s", page)
 	}
