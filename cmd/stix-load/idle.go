@@ -61,7 +61,7 @@ func (b *bench) arrangeIdle(ctx context.Context) (waiting, error) {
 	if err := used.cluster(ctx, "bench"); err != nil {
 		return waiting{}, err
 	}
-	for range 20 { // an agent that has done nothing yet is smaller
+	for range 100 { // an agent that has done nothing yet is smaller
 		if _, err := used.firstByte(ctx); err != nil {
 			return waiting{}, err
 		}
@@ -168,7 +168,7 @@ func (w waiting) figures(cpu map[int]float64) ([]figure, error) {
 		return nil, err
 	}
 	return []figure{
-		{row: "21", what: "`stix-agent`, idle after 20 jobs: resident memory", how: smaps, unit: mb, runs: agent.rss,
+		{row: "21", what: "`stix-agent`, idle after its jobs: resident memory", how: smaps, unit: mb, runs: agent.rss,
 			floor: atMost(15), aim: atMost(15), note: own(agent)},
 		{row: "21", what: "`stix-agent`, idle: share of a processor", how: schedstat, unit: percent, runs: agent.cpu,
 			floor: atMost(0.1), aim: atMost(0.1)},
