@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -127,6 +128,8 @@ func assemble(c Config, j *journal.Journal) (*parts, error) {
 		Rebooted: boot != "" && boot != c.BootID,
 		Adopted:  func() error { return j.SetBootID(c.BootID) },
 		Reserve:  c.reserve, Now: c.Now, Logger: c.Logger.Named("exec"),
+		// An agent is idle nearly always, and what a burst of work took is not needed then.
+		Idle: debug.FreeOSMemory,
 	})
 	return p, err
 }

@@ -30,10 +30,16 @@ type Config struct {
 	// Reserve returns an error when there is too little disk to begin a job. Nil
 	// means no check.
 	Reserve func() error
+	// Idle is called when there has been nothing new to do for a while. Nil means that
+	// nobody wants to know.
+	Idle func()
 	// Now tells the time. Nil means time.Now.
 	Now    func() time.Time
 	Logger hclog.Logger
 }
+
+// idleAfter is how long nothing new is to do before a worker is idle.
+const idleAfter = 2 * time.Second
 
 // Validate returns what is missing.
 func (c Config) Validate() error {
@@ -69,6 +75,9 @@ func New(c Config) (*Worker, error) {
 	}
 	if c.Reserve == nil {
 		c.Reserve = func() error { return nil }
+	}
+	if c.Idle == nil {
+		c.Idle = func() {}
 	}
 	if c.Adopted == nil {
 		c.Adopted = func() error { return nil }
@@ -114,11 +123,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.adopt(ctx, crew); err != nil {
 		return fmt.Errorf("adopt jobs: %w", err)
 	}
+	idle := time.NewTimer(idleAfter)
+	defer idle.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return crew.cause(ctx)
+		case <-idle.C:
+			w.config.Idle()
 		case <-w.inbox:
+			idle.Reset(idleAfter)
 			w.mu.Lock()
 			queue := w.queue
 			w.queue = nil
