@@ -62,7 +62,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	// What measures shares the processors with what is measured, so it collects its garbage seldom.
 	debug.SetGCPercent(400)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A reader of the output that goes is an interrupt like others: what was started has to be stopped.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, o.limit)
 	defer cancel()
