@@ -88,6 +88,13 @@ bench: build ## measure, and write docs/performance.md
 generate: tools-proto ## make the Go code of proto/ again
 	$(TOOLS)/buf generate
 
+# The facts lie outside the repository: only what is made of them is kept in it.
+FACTS ?= ../shared/facts/catalog
+
+.PHONY: catalog
+catalog: ## make the embedded catalog again from the tables in FACTS
+	$(GO) run ./cmd/stix-catalog -facts $(FACTS) -out catalog/data
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	GO=$(GO) scripts/fuzz $(FUZZTIME)
