@@ -77,8 +77,9 @@ proto-check: tools-proto
 	PROTO_BASE=$(PROTO_BASE) scripts/check-proto
 
 .PHONY: integration
-integration: build ## run the scenarios with the real programs
-	STIX_TEST_BIN=$(CURDIR)/bin $(RACE) -count=1 -tags integration ./integration/...
+integration: build ## run the scenarios with the real programs, then more seeds of those in virtual time
+	STIX_TEST_BIN=$(CURDIR)/bin $(RACE) -count=1 -tags integration ./integration/binaries/...
+	STIX_SEEDS=300 STIX_STRIDE=1 $(GO) test -count=1 ./integration
 
 .PHONY: bench
 bench: build ## measure, and write docs/performance.md

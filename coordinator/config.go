@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"context"
 	"errors"
 	"net"
 	"time"
@@ -23,6 +24,8 @@ type Config struct {
 	Disk *consensus.MemoryDisk
 	// Users and Agents are where to serve them. The coordinator closes them.
 	Users, Agents net.Listener
+	// Peers are the other coordinators; nil when this is the only one.
+	Peers *Peers
 	// AgentAddresses are told to nodes: unix:///path or host:port.
 	AgentAddresses []string
 	// Drivers of the clouds that machines can be rented from, by name.
@@ -47,6 +50,27 @@ type Config struct {
 	Logger hclog.Logger
 }
 
+// Peers is how this coordinator and the others reach one another. Only coordinators of the cluster can be at the other
+// ends of these connections: whoever makes them sees to that.
+type Peers struct {
+	// Stream carries the consensus.
+	Stream consensus.Stream
+	// Bootstrap is the first membership, the same on each of its voters.
+	Bootstrap []consensus.Server
+	// Forward is where peers pass calls on. The coordinator closes it.
+	Forward net.Listener
+	// Dial connects to the Forward listener of the peer with that id.
+	Dial func(ctx context.Context, id string) (net.Conn, error)
+}
+
+// Validate returns what is missing.
+func (p Peers) Validate() error {
+	if p.Stream == nil || p.Forward == nil || p.Dial == nil {
+		return errors.New("coordinator: Stream, Forward and Dial of Peers are needed")
+	}
+	return nil
+}
+
 // Validate returns what is missing.
 func (c Config) Validate() error {
 	switch {
@@ -56,6 +80,9 @@ func (c Config) Validate() error {
 		return errors.New("coordinator: listeners for users and agents, and the agents' addresses, are needed")
 	case c.Drivers == nil, c.Box == nil, c.NewID == nil, c.NewToken == nil, c.Logger == nil:
 		return errors.New("coordinator: Drivers, Box, NewID, NewToken and Logger are needed")
+	}
+	if c.Peers != nil {
+		return c.Peers.Validate()
 	}
 	return nil
 }

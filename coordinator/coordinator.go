@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -42,8 +43,10 @@ type Coordinator struct {
 	dispatch  *dispatch.Reconciler
 	clouds    map[string]clusters.Cloud
 	servers   []*server
-	// ready is closed when this coordinator has caught up with the log for the first time: nothing is answered before.
-	ready chan struct{}
+	// term is this coordinator's, while it leads.
+	term term
+	// closers end what the parts keep open, at the end of Run.
+	closers []func()
 }
 
 // New checks and assembles. It opens the directories of blobs and logs and starts nothing.
@@ -54,7 +57,7 @@ func New(cfg Config) (*Coordinator, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	c := &Coordinator{cfg: cfg, ready: make(chan struct{})}
+	c := &Coordinator{cfg: cfg}
 	for _, step := range []func() error{c.newStore, c.newData, c.newClouds, c.newBehaviours, c.newServers} {
 		if err := step(); err != nil {
 			return nil, err
@@ -69,6 +72,9 @@ func (c *Coordinator) newStore() error {
 	ccfg := consensus.Config{ID: c.cfg.ID, FSM: machine, Stores: c.cfg.Disk, Logger: c.cfg.Logger.Named("consensus")}
 	if c.cfg.Disk == nil {
 		ccfg.Dir = filepath.Join(c.cfg.DataDir, "raft")
+	}
+	if p := c.cfg.Peers; p != nil {
+		ccfg.Stream, ccfg.Bootstrap = p.Stream, p.Bootstrap
 	}
 	node, err := consensus.New(ccfg)
 	if err != nil {
@@ -188,6 +194,9 @@ func (c *Coordinator) newServers() error {
 			StateDir: c.cfg.StateDir, CoordinatorId: c.cfg.ID, StartedAt: c.cfg.Now().UnixNano(),
 		},
 	}
+	if c.cfg.Peers != nil {
+		rcfg.Copies = &copier{c: c, http: &http.Client{Transport: c.toPeers()}}
+	}
 	users, err := rpc.Users(rcfg)
 	if err != nil {
 		return err
@@ -201,8 +210,11 @@ func (c *Coordinator) newServers() error {
 		return err
 	}
 	c.servers = []*server{
-		newServer("users", c.cfg.Users, c.whenReady(users), c.cfg.Logger),
-		newServer("agents", tls, c.whenReady(agents), c.cfg.Logger),
+		newServer("users", c.cfg.Users, rpc.UserSubject(c.onLeader(forUsers, users)), c.cfg.Logger),
+		newServer("agents", tls, rpc.NodeSubject(c.onLeader(forAgents, agents)), c.cfg.Logger),
+	}
+	if c.cfg.Peers != nil {
+		c.servers = append(c.servers, newServer("peers", c.cfg.Peers.Forward, c.fromPeers(users, agents), c.cfg.Logger))
 	}
 	return nil
 }
@@ -232,6 +244,9 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	}
 	start(above, "lead", func() error { return c.node.Lead(work, c.lead) })
 	aboveErr := above.Wait()
+	for _, closeIdle := range c.closers {
+		closeIdle()
+	}
 	stopGround()
 	return errors.Join(aboveErr, below.Wait())
 }
@@ -243,20 +258,13 @@ func (c *Coordinator) lead(ctx context.Context, term uint64) error {
 	if err := c.authority.Ensure(ctx); err != nil {
 		return err
 	}
-	c.markReady()
+	c.term.begin(ctx.Done())
+	defer c.term.end()
 	runners, err := c.runners()
 	if err != nil {
 		return err
 	}
 	return control.RunTerm(ctx, term, runners...)
-}
-
-func (c *Coordinator) markReady() {
-	select {
-	case <-c.ready:
-	default:
-		close(c.ready)
-	}
 }
 
 // runners is the one list of what runs in a term.

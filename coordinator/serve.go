@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// readyLimit is how long a call waits for the coordinator to catch up after its start.
-	readyLimit = 10 * time.Second
 	// closeLimit is how long calls that are under way may take when the coordinator stops.
 	closeLimit = 250 * time.Millisecond
 	// connectionWindow and streamWindow bound what may be unread: one upload that nobody reads must not starve the
@@ -45,6 +43,8 @@ func newServer(name string, l net.Listener, h http.Handler, logger hclog.Logger)
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: connectionWindow,
 			MaxReceiveBufferPerStream: streamWindow, SendPingTimeout: pingAfter,
+			// Clients keep a buffer of this size for each stream: an agent is to stay small.
+			MaxReadFrameSize: 64 << 10,
 		},
 		// Broken handshakes and lost peers are everyday business.
 		ErrorLog: logger.Named(name).StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),

@@ -35,24 +35,28 @@ func TestChaos(t *testing.T) {
 
 func seeds(t *testing.T, n uint64) []uint64 {
 	t.Helper()
-	number := func(name string, otherwise uint64) uint64 {
-		if text := os.Getenv(name); text != "" {
-			v, err := strconv.ParseUint(text, 10, 64)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			return v
-		}
-		return otherwise
-	}
-	if one := number("STIX_SEED", 0); one > 0 {
+	if one := number(t, "STIX_SEED", 0); one > 0 {
 		return []uint64{one}
 	}
 	var out []uint64
-	for seed := uint64(1); seed <= number("STIX_SEEDS", n); seed++ {
+	for seed := uint64(1); seed <= number(t, "STIX_SEEDS", n); seed++ {
 		out = append(out, seed)
 	}
 	return out
+}
+
+// number is what the environment says, for longer runs than the usual.
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	v, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return v
 }
 
 // trouble makes faults at random moments until done, a few seconds apart so that the user gets somewhere.
@@ -67,9 +71,10 @@ func (w *world) trouble(rnd *rand.Rand, done <-chan struct{}) {
 		}
 		switch rnd.IntN(3) {
 		case 0:
-			w.t.Log("chaos: the coordinator crashes")
-			w.crash()
-			w.start()
+			host := w.hosts[rnd.IntN(len(w.hosts))]
+			w.t.Logf("chaos: coordinator %s crashes", host)
+			w.crash(host)
+			w.start(host)
 		case 1:
 			if id := w.anyMachine(rnd); id != "" {
 				w.t.Logf("chaos: the agent of %s restarts", id)
@@ -151,9 +156,9 @@ func TestCoordinatorAwayForLong(t *testing.T) {
 		c := w.user()
 		res := w.launch(c, "demo", task(2, "print begin; sleep 5m; print end"))
 		time.Sleep(2 * time.Second)
-		w.crash()
+		w.crash("c1")
 		time.Sleep(10 * time.Minute)
-		w.start()
+		w.start("c1")
 		lines, end := w.read(c, res.JobUid)
 		if !slices.Equal(lines, []string{"begin", "begin", "end", "end"}) {
 			t.Errorf("the job printed %q", lines)

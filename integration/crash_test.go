@@ -69,7 +69,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 	crashed := true
 	for n := 1; crashed; n++ {
 		t.Run(fmt.Sprintf("step %d", n), func(t *testing.T) {
-			crashed = crashAt(t, n, life)
+			crashed = crashAt(t, n, inWorld, life)
 		})
 		if n > 2000 {
 			t.Fatal("the scenario does not end")
@@ -80,21 +80,24 @@ func TestCrashAtEveryStep(t *testing.T) {
 	}
 }
 
+// opener is inWorld or inWorldOfThree.
+type opener = func(t *testing.T, crashAt int, scenario func(*world)) int
+
 // crashAt runs a scenario with a crash at step n; false when there were fewer steps.
-func crashAt(t *testing.T, n int, scenario func(*world)) bool {
+func crashAt(t *testing.T, n int, in opener, scenario func(*world)) bool {
 	t.Helper()
 	reached := false
-	inWorld(t, n, func(w *world) {
+	in(t, n, func(w *world) {
 		done := make(chan struct{})
 		killer := make(chan struct{})
 		go func() {
 			defer close(killer)
 			select {
-			case <-w.steps.reached:
+			case host := <-w.steps.reached:
 				reached = true
-				t.Logf("crash %s", w.steps.name(n))
-				w.crash()
-				w.start()
+				t.Logf("crash of %s %s", host, w.steps.name(n))
+				w.crash(host)
+				w.start(host)
 			case <-done:
 			}
 		}()

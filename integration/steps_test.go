@@ -12,8 +12,8 @@ import (
 // one step. At the step that it is armed for, the coordinator stands still, as if the processor had stopped, until the
 // test has killed it.
 type steps struct {
-	// reached is closed at the armed step.
-	reached chan struct{}
+	// reached gets the host that stands still at the armed step.
+	reached chan string
 
 	// mu guards the fields below.
 	mu    sync.Mutex
@@ -23,7 +23,7 @@ type steps struct {
 	names []string
 }
 
-func newSteps(armed int) *steps { return &steps{armed: armed, reached: make(chan struct{})} }
+func newSteps(armed int) *steps { return &steps{armed: armed, reached: make(chan string, 1)} }
 
 func (s *steps) disarm() {
 	s.mu.Lock()
@@ -47,7 +47,7 @@ func (s *steps) name(n int) string {
 }
 
 // pass passes one step; false when the coordinator stands still here and ctx has ended.
-func (s *steps) pass(ctx context.Context, name string) bool {
+func (s *steps) pass(ctx context.Context, host, name string) bool {
 	s.mu.Lock()
 	s.n++
 	s.names = append(s.names, name)
@@ -56,33 +56,36 @@ func (s *steps) pass(ctx context.Context, name string) bool {
 	if !here {
 		return true
 	}
-	close(s.reached)
+	s.reached <- host
 	<-ctx.Done()
 	return false
 }
 
 // around does something between two steps.
-func (s *steps) around(ctx context.Context, name string, do func() error) error {
-	if !s.pass(ctx, "before "+name) {
+func (s *steps) around(ctx context.Context, host, name string, do func() error) error {
+	if !s.pass(ctx, host, "before "+name) {
 		return errCrashed
 	}
 	err := do()
-	if !s.pass(ctx, "after "+name) {
+	if !s.pass(ctx, host, "after "+name) {
 		return errCrashed
 	}
 	return err
 }
 
 // proposer puts steps around the entries of the log.
-func (s *steps) proposer(p state.Proposer) state.Proposer { return &stepProposer{s, p} }
+func (s *steps) proposer(host string, p state.Proposer) state.Proposer {
+	return &stepProposer{s, host, p}
+}
 
 type stepProposer struct {
 	steps *steps
+	host  string
 	state.Proposer
 }
 
 func (p *stepProposer) Propose(ctx context.Context, data []byte) (index uint64, err error) {
-	err = p.steps.around(ctx, "entry", func() (err error) {
+	err = p.steps.around(ctx, p.host, "entry", func() (err error) {
 		index, err = p.Proposer.Propose(ctx, data)
 		return err
 	})
@@ -90,15 +93,18 @@ func (p *stepProposer) Propose(ctx context.Context, data []byte) (index uint64, 
 }
 
 // driver puts steps around the calls to the cloud that have an effect.
-func (s *steps) driver(d provider.Driver) provider.Driver { return &stepDriver{d, s} }
+func (s *steps) driver(host string, d provider.Driver) provider.Driver {
+	return &stepDriver{d, s, host}
+}
 
 type stepDriver struct {
 	provider.Driver
 	steps *steps
+	host  string
 }
 
 func (d *stepDriver) Launch(ctx context.Context, req provider.LaunchRequest) (inst provider.Instance, err error) {
-	err = d.steps.around(ctx, "launch", func() (err error) {
+	err = d.steps.around(ctx, d.host, "launch", func() (err error) {
 		inst, err = d.Driver.Launch(ctx, req)
 		return err
 	})
@@ -106,5 +112,5 @@ func (d *stepDriver) Launch(ctx context.Context, req provider.LaunchRequest) (in
 }
 
 func (d *stepDriver) Terminate(ctx context.Context, id string) error {
-	return d.steps.around(ctx, "terminate", func() error { return d.Driver.Terminate(ctx, id) })
+	return d.steps.around(ctx, d.host, "terminate", func() error { return d.Driver.Terminate(ctx, id) })
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/stix-run/stix/client"
 	"github.com/stix-run/stix/coordinator"
 	"github.com/stix-run/stix/coordinator/consensus"
+	"github.com/stix-run/stix/coordinator/state"
 	"github.com/stix-run/stix/internal/bootstrap"
 	"github.com/stix-run/stix/internal/ids"
 	"github.com/stix-run/stix/internal/memnet"
@@ -33,9 +35,6 @@ import (
 	"github.com/stix-run/stix/provider/fake"
 )
 
-// coordinatorHost is the coordinator's name in the network.
-const coordinatorHost = "coord"
-
 // world is everything of one scenario. The test is the user; crash points are its only fault unless it makes others.
 type world struct {
 	t     *testing.T
@@ -43,11 +42,16 @@ type world struct {
 	net   *memnet.Network
 	cloud *fake.Cloud
 	box   *seal.Box
-	disk  *consensus.MemoryDisk
+	// hosts of the coordinators: their ids, and their names in the network.
+	hosts []string
+	// disks by host.
+	disks map[string]*consensus.MemoryDisk
 	// steps counts what the coordinator does to the log and to the cloud, and crashes it at one of them.
 	steps *steps
-	// up is the coordinator that runs, nil while none does.
-	up *process
+
+	// lives guards up: the coordinators that run, by host.
+	lives sync.Mutex
+	up    map[string]*process
 
 	// mu guards the machines, which the cloud's goroutines change.
 	mu       sync.Mutex
@@ -72,14 +76,29 @@ type machine struct {
 	data   []byte
 }
 
-// inWorld runs a scenario in a bubble and checks, after it, what must hold after every scenario.
+// inWorld runs a scenario with one coordinator in a bubble and checks, after it, what must hold after every scenario.
 func inWorld(t *testing.T, crashAt int, scenario func(w *world)) (steps int) {
+	t.Helper()
+	return inWorldOf(t, crashAt, []string{"c1"}, scenario)
+}
+
+// inWorldOfThree is inWorld with three coordinators.
+func inWorldOfThree(t *testing.T, crashAt int, scenario func(w *world)) (steps int) {
+	t.Helper()
+	return inWorldOf(t, crashAt, []string{"c1", "c2", "c3"}, scenario)
+}
+
+func inWorldOf(t *testing.T, crashAt int, hosts []string, scenario func(w *world)) (steps int) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, dir, crashAt)
+		w.hosts = hosts
 		defer w.close()
-		w.start()
+		for _, host := range hosts {
+			w.disks[host] = consensus.NewMemoryDisk()
+			w.start(host)
+		}
 		scenario(w)
 		w.checkInvariants()
 		steps = w.steps.count()
@@ -91,7 +110,7 @@ func newWorld(t *testing.T, dir string, crashAt int) *world {
 	t.Helper()
 	w := &world{
 		t: t, dir: dir, net: memnet.New(uint64(crashAt) + 1), box: seal.NewBox(seal.NewKey()),
-		disk: consensus.NewMemoryDisk(), machines: map[string]*machine{},
+		disks: map[string]*consensus.MemoryDisk{}, up: map[string]*process{}, machines: map[string]*machine{},
 	}
 	w.steps = newSteps(crashAt)
 	w.net.SetLatency(200 * time.Microsecond)
@@ -106,54 +125,104 @@ func newWorld(t *testing.T, dir string, crashAt int) *world {
 	return w
 }
 
-// start begins a life of the coordinator, on what the last one left on its disk.
-func (w *world) start() {
+// start begins a life of a coordinator, on what the last one left on its disk.
+func (w *world) start(host string) {
 	w.t.Helper()
-	host := w.net.Host(coordinatorHost)
-	users, err := host.Listen("users")
-	if err != nil {
-		w.t.Fatal(err)
+	cfg := coordinator.Config{
+		ID: host, DataDir: filepath.Join(w.dir, host), Disk: w.disks[host], Users: w.listen(host, "users"), Agents: w.listen(host, "agents"),
+		Drivers: map[string]provider.Driver{fake.Name: w.steps.driver(host, w.cloud.Driver())}, Peers: w.peers(host),
+		Box: w.box, Version: "test", NewID: ids.New, NewToken: ids.Token,
+		Intercept: func(p state.Proposer) state.Proposer { return w.steps.proposer(host, p) },
+		Logger:    w.logger(host),
 	}
-	agents, err := host.Listen("agents")
-	if err != nil {
-		w.t.Fatal(err)
+	for _, h := range w.hosts {
+		cfg.AgentAddresses = append(cfg.AgentAddresses, h+":1")
 	}
-	c, err := coordinator.New(coordinator.Config{
-		ID: "c1", DataDir: filepath.Join(w.dir, "server"), Disk: w.disk, Users: users, Agents: agents,
-		AgentAddresses: []string{coordinatorHost + ":1"}, Drivers: map[string]provider.Driver{fake.Name: w.steps.driver(w.cloud.Driver())},
-		Box: w.box, Version: "test", NewID: ids.New, NewToken: ids.Token, Intercept: w.steps.proposer,
-		Logger: w.logger("coordinator"),
-	})
+	c, err := coordinator.New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	w.up = &process{cancel: cancel, ended: make(chan error, 1)}
-	go func() { w.up.ended <- c.Run(ctx) }()
+	p := &process{cancel: cancel, ended: make(chan error, 1)}
+	w.lives.Lock()
+	w.up[host] = p
+	w.lives.Unlock()
+	go func() { p.ended <- c.Run(ctx) }()
+}
+
+func (w *world) listen(host, service string) net.Listener {
+	w.t.Helper()
+	l, err := w.net.Host(host).Listen(service)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l
+}
+
+// peers are how a coordinator reaches the others; nil when there is one.
+func (w *world) peers(host string) *coordinator.Peers {
+	if len(w.hosts) == 1 {
+		return nil
+	}
+	p := &coordinator.Peers{
+		Stream:  stream{w.listen(host, "raft"), w.net.Host(host)},
+		Forward: w.listen(host, "forward"),
+		Dial: func(ctx context.Context, id string) (net.Conn, error) {
+			return w.net.Host(host).Dial(ctx, id+"/forward")
+		},
+	}
+	for _, h := range w.hosts {
+		p.Bootstrap = append(p.Bootstrap, consensus.Server{ID: h, Address: h + "/raft"})
+	}
+	return p
+}
+
+// stream carries the consensus over the network in memory.
+type stream struct {
+	net.Listener
+	host *memnet.Host
+}
+
+// Dial is part of consensus.Stream.
+func (s stream) Dial(address string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return s.host.Dial(ctx, address)
 }
 
 func (w *world) logger(name string) hclog.Logger { return testlog.New(w.t).Named(name) }
 
-// crash ends the coordinator as kill -9 does: from now on nothing of it reaches disk or network.
-func (w *world) crash() {
-	survivor := w.disk.Clone()
-	w.disk.Freeze()
-	w.net.Crash(coordinatorHost)
-	w.up.cancel()
-	if err := <-w.up.ended; err != nil {
+// crash ends a coordinator as kill -9 does: from now on nothing of it reaches disk or network.
+func (w *world) crash(host string) {
+	survivor := w.disks[host].Clone()
+	w.disks[host].Freeze()
+	w.net.Crash(host)
+	if err := w.take(host); err != nil {
 		w.t.Logf("the crashed coordinator ended with: %v", err)
 	}
-	w.disk = survivor
-	w.up = nil
+	w.disks[host] = survivor
 }
 
-// stop ends the coordinator as SIGTERM does.
-func (w *world) stop() {
-	w.up.cancel()
-	if err := <-w.up.ended; err != nil {
-		w.t.Errorf("coordinator: %v", err)
+// take ends a life and returns how it ended.
+func (w *world) take(host string) error {
+	w.lives.Lock()
+	p := w.up[host]
+	delete(w.up, host)
+	w.lives.Unlock()
+	if p == nil {
+		return nil
 	}
-	w.up = nil
+	p.cancel()
+	return <-p.ended
+}
+
+// stop ends all coordinators as SIGTERM does.
+func (w *world) stop() {
+	for _, host := range w.hosts {
+		if err := w.take(host); err != nil {
+			w.t.Errorf("coordinator %s: %v", host, err)
+		}
+	}
 }
 
 // close ends everything, so that the bubble can.
@@ -161,9 +230,7 @@ func (w *world) stop() {
 //stix:bubble
 func (w *world) close() {
 	w.steps.disarm()
-	if w.up != nil {
-		w.stop()
-	}
+	w.stop()
 	w.cloud.Close()
 	w.mu.Lock()
 	machines := w.machines
@@ -172,8 +239,10 @@ func (w *world) close() {
 	for _, m := range machines {
 		m.stop(w.t)
 	}
-	w.net.Crash(coordinatorHost) // what clients keep for later use
-	time.Sleep(time.Second)      // ends of connections travel too
+	for _, host := range w.hosts {
+		w.net.Crash(host) // what clients keep for later use
+	}
+	time.Sleep(time.Second) // ends of connections travel too
 }
 
 // boot starts an agent on an instance, as the machine's start does.
@@ -215,10 +284,28 @@ type noFiles struct{}
 
 func (noFiles) Sync(context.Context, []*stixv1.Mount, string) error { return nil }
 
-// dialer connects a host to the coordinator's agents' port.
+// dialer connects a host to the agents' port of the coordinator with that address.
 func (w *world) dialer(host string) func(context.Context, string) (net.Conn, error) {
-	return func(ctx context.Context, _ string) (net.Conn, error) {
-		return w.net.Host(host).Dial(ctx, coordinatorHost+"/agents")
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		to, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		return w.net.Host(host).Dial(ctx, to+"/agents")
+	}
+}
+
+// anyCoordinator connects a user to the first coordinator that answers, each time beginning with another.
+func (w *world) anyCoordinator() func(context.Context, string, string) (net.Conn, error) {
+	var tries atomic.Int32
+	return func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+		first := int(tries.Add(1))
+		for i := range w.hosts {
+			if conn, err = w.net.Host("laptop").Dial(ctx, w.hosts[(first+i)%len(w.hosts)]+"/users"); err == nil {
+				return conn, nil
+			}
+		}
+		return nil, err
 	}
 }
 
@@ -269,10 +356,8 @@ func (w *world) user() *client.Client {
 	c, err := client.New(client.Config{
 		Endpoint: "http://coord", UserName: "ann", UserID: "deadbeef", Patience: 2 * time.Minute, Logger: w.logger("client"),
 		Transport: &http.Transport{
-			Protocols: protocols,
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return w.net.Host("laptop").Dial(ctx, coordinatorHost+"/users")
-			},
+			Protocols:       protocols,
+			DialContext:     w.anyCoordinator(),
 			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13},
 		},
 	})

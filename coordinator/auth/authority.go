@@ -123,13 +123,20 @@ func (a *Authority) Load() error {
 	return nil
 }
 
+// loaded returns the authority. A coordinator that never led reads it from its records when it is first needed.
 func (a *Authority) loaded() (*tlsconf.CA, error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ca == nil {
-		return nil, errors.New("the certificate authority is not ready yet")
+	ca := a.ca
+	a.mu.Unlock()
+	if ca == nil {
+		if err := a.Load(); err != nil {
+			return nil, fmt.Errorf("the certificate authority is not ready yet: %w", err)
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		ca = a.ca
 	}
-	return a.ca, nil
+	return ca, nil
 }
 
 // ClusterID is empty until the authority is ready.
@@ -161,11 +168,11 @@ func (a *Authority) Pool() *x509.CertPool {
 
 // Certificate is this coordinator's own, made anew at half of its life.
 func (a *Authority) Certificate() (*tls.Certificate, error) {
+	if _, err := a.loaded(); err != nil {
+		return nil, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ca == nil {
-		return nil, errors.New("the certificate authority is not ready yet")
-	}
 	now := a.cfg.Now()
 	if a.cert != nil && now.Sub(a.made) < serverTTL/2 {
 		return a.cert, nil

@@ -45,7 +45,8 @@ type Config struct {
 	// RPCTimeout bounds a request to a peer. Default 2 s.
 	RPCTimeout time.Duration
 	// StallLimit is how long a write to the log may take before the node gives up
-	// its place. Default 1 s.
+	// its place. Default 1 s, and a minute without a Stream: nobody can take over
+	// then, so waiting is better than ending.
 	StallLimit time.Duration
 	// StopTimeout bounds each step of a clean stop. Default 5 s.
 	StopTimeout time.Duration
@@ -114,6 +115,9 @@ func (c Config) withDefaults() Config {
 	defaultTo(&c.Lease, c.Heartbeat*3/4)
 	defaultTo(&c.Commit, 20*time.Millisecond)
 	defaultTo(&c.RPCTimeout, 2*time.Second)
+	if c.Stream == nil {
+		defaultTo(&c.StallLimit, time.Minute)
+	}
 	defaultTo(&c.StallLimit, time.Second)
 	defaultTo(&c.StopTimeout, 5*time.Second)
 	defaultTo(&c.SnapshotInterval, 30*time.Second)

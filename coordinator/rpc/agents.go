@@ -74,9 +74,20 @@ func (s *server) PushLog(ctx context.Context, stream *connect.ClientStream[stixv
 		return nil, err
 	}
 	if complete {
-		err = s.Nodes.LogComplete(ctx, log)
+		err = s.keepLog(ctx, log)
 	}
 	return res, err
+}
+
+// keepLog makes a complete log safe before its node is told that it may forget it.
+func (s *server) keepLog(ctx context.Context, assignmentUID string) error {
+	a, ok := s.Store.Read().Assignments.Get(assignmentUID)
+	if ok && s.Copies != nil {
+		if err := s.Copies.CopyLog(ctx, a.JobUid, assignmentUID); err != nil {
+			return err
+		}
+	}
+	return s.Nodes.LogComplete(ctx, assignmentUID)
 }
 
 // FetchBlobs is part of AgentDataService.

@@ -2,7 +2,9 @@
 // decides nothing about clusters and jobs; the behaviours do, when they see the records change.
 //
 // There are two handlers because there are two ways in. Users come over a socket whose other end the system vouches
-// for; agents come over TLS with certificates of the cluster's own authority. Neither serves what the other needs.
+// for; agents come over TLS with certificates of the cluster's own authority. Neither serves what the other needs. Who
+// calls is found out in front of them, by UserSubject, NodeSubject, or, for calls that another coordinator has taken in
+// and passes on, PeerSubject.
 package rpc
 
 import (
@@ -38,6 +40,11 @@ type AgentSessions interface {
 	Sessions() int
 }
 
+// Copies puts a complete log where it survives this coordinator; nil means that it is safe.
+type Copies interface {
+	CopyLog(ctx context.Context, jobUID, assignmentUID string) error
+}
+
 // Consensus is what rpc tells of the Raft node, and what strong reads need of it.
 type Consensus interface {
 	Leader() (id, address string)
@@ -62,6 +69,8 @@ type Config struct {
 	Nodes AgentSessions
 	// Logs has the coordinator's copy of every log.
 	Logs *logs.Store
+	// Copies gives complete logs to other coordinators; nil when there are none.
+	Copies Copies
 	// Blobs has the uploaded files.
 	Blobs *blobs.Store
 	// Sealer protects secrets.
@@ -92,7 +101,7 @@ type server struct {
 	Config
 }
 
-// Users returns the handler for users' sockets.
+// Users returns the handler for what users ask.
 func Users(cfg Config) (http.Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -107,10 +116,10 @@ func Users(cfg Config) (http.Handler, error) {
 	mux.Handle(stixv1connect.NewServerServiceHandler(s, opts...))
 	mux.Handle(stixv1connect.NewBlobServiceHandler(s, opts...))
 	mux.HandleFunc("GET "+HealthPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	return userSubject(mux), nil
+	return mux, nil
 }
 
-// Agents returns the handler for agents' connections.
+// Agents returns the handler for what agents ask.
 func Agents(cfg Config) (http.Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -121,7 +130,7 @@ func Agents(cfg Config) (http.Handler, error) {
 	mux.Handle(stixv1connect.NewEnrolmentServiceHandler(s, opts...))
 	mux.Handle(stixv1connect.NewAgentServiceHandler(s, opts...))
 	mux.Handle(stixv1connect.NewAgentDataServiceHandler(s, opts...))
-	return nodeSubject(mux), nil
+	return mux, nil
 }
 
 func (s *server) options() []connect.HandlerOption {

@@ -74,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(h)
+	srv := httptest.NewServer(UserSubject(h))
 	t.Cleanup(func() {
 		srv.Client().CloseIdleConnections()
 		srv.Close()

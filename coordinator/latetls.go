@@ -1,34 +1,10 @@
 package coordinator
 
 import (
-	"github.com/stix-run/stix/coordinator/rpc"
-
-	"context"
-	"net"
-	"net/http"
-
 	"crypto/tls"
+	"net"
 	"sync"
 )
-
-// whenReady holds calls back until the coordinator has caught up: a call that comes with the start is answered late
-// rather than wrongly.
-func (c *Coordinator) whenReady(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == rpc.HealthPath { // alive is not the same as ready
-			next.ServeHTTP(w, r)
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), readyLimit)
-		defer cancel()
-		select {
-		case <-c.ready:
-			next.ServeHTTP(w, r)
-		case <-ctx.Done():
-			http.Error(w, "the coordinator is not ready yet", http.StatusServiceUnavailable)
-		}
-	})
-}
 
 // lateTLS is a TLS listener whose configuration is made when the first connection comes.
 type lateTLS struct {
