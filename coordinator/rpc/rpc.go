@@ -5,6 +5,9 @@
 // for; agents come over TLS with certificates of the cluster's own authority. Neither serves what the other needs. Who
 // calls is found out in front of them, by UserSubject, NodeSubject, or, for calls that another coordinator has taken in
 // and passes on, PeerSubject.
+//
+// Reads have the strength "leader": they see everything that this leader has committed. For as long as it takes a leader
+// to notice that it was deposed, less than its lease, another may have committed more.
 package rpc
 
 import (
@@ -45,12 +48,11 @@ type Copies interface {
 	CopyLog(ctx context.Context, jobUID, assignmentUID string) error
 }
 
-// Consensus is what rpc tells of the Raft node, and what strong reads need of it.
+// Consensus is what rpc tells of the Raft node.
 type Consensus interface {
 	Leader() (id, address string)
 	Term() uint64
 	AppliedIndex() uint64
-	LinearizableRead(context.Context) error
 }
 
 // Sealer seals the secrets of tasks before they enter the log, and makes fingerprints of what holds them.

@@ -37,10 +37,9 @@ func (agents) Sessions() int { return 0 }
 // alone is the consensus of a coordinator without peers.
 type alone struct{}
 
-func (alone) Leader() (id, address string)           { return "c1", "" }
-func (alone) Term() uint64                           { return 1 }
-func (alone) AppliedIndex() uint64                   { return 1 }
-func (alone) LinearizableRead(context.Context) error { return nil }
+func (alone) Leader() (id, address string) { return "c1", "" }
+func (alone) Term() uint64                 { return 1 }
+func (alone) AppliedIndex() uint64         { return 1 }
 
 // world is the users' handler over a real store, reached through a real connection.
 type world struct {
