@@ -45,8 +45,14 @@ type Query struct {
 	// of the two prices counts.
 	Renting   Renting
 	MaxHourly Money
+	// Assemble yields hosts with the accelerator attached, at the price of both, in place of an accelerator that is sold
+	// by itself. They come after the other offers of their cloud. It needs an Accelerator.
+	Assemble bool
 	// Where takes a machine or not, after everything above. It is called once for a machine, not for each of its offers.
 	Where func(*Machine) bool
+
+	// below is what a price must be less than; zero is any. Cheapest lowers it while it looks.
+	below Money
 }
 
 // Range is a lower and an upper bound, both allowed; a Max of zero is no bound.
@@ -62,7 +68,7 @@ func (r Range) has(q Quantity) bool { return q >= r.Min && (r.Max == 0 || q <= r
 func (c *Catalog) Offers(q Query) iter.Seq[Offer] {
 	return func(yield func(Offer) bool) {
 		for _, cl := range c.opened(q.Clouds) {
-			if !cl.offers(&q, yield) {
+			if !cl.answer(&q, yield) {
 				return
 			}
 		}
@@ -82,6 +88,11 @@ func (c *Catalog) Machines(q Query) iter.Seq[*Machine] {
 			}
 		}
 	}
+}
+
+// answer yields the cloud's offers, and reports whether more are wanted.
+func (c *cloud) answer(q *Query, yield func(Offer) bool) bool {
+	return c.offers(q, yield) && (!q.Assemble || c.assembled(q, yield))
 }
 
 func (c *cloud) offers(q *Query, yield func(Offer) bool) bool {
@@ -126,7 +137,8 @@ func (c *cloud) candidates(q *Query) iter.Seq[int] {
 
 func (q *Query) takes(m *Machine) bool {
 	switch {
-	case q.NoAccelerator && m.Accelerator != "",
+	case q.Assemble && m.Attachable(),
+		q.NoAccelerator && m.Accelerator != "",
 		q.Accelerator != "" && m.Accelerator != q.Accelerator,
 		!q.takesCount(m.Count),
 		q.Arch != "" && m.Arch != q.Arch,
@@ -153,16 +165,16 @@ func (q *Query) takesSize(m *Machine) bool {
 }
 
 func (c *cloud) meets(q *Query, row int) bool {
-	price := c.rent(q.Renting, row)
-	if !price.Known() || q.MaxHourly > 0 && price > q.MaxHourly {
-		return false
-	}
-	return q.Zone == "" || c.inZone(q.Zone, row)
+	return q.affords(c.prices[c.price.at(row)], c.prices[c.spot.at(row)]) && (q.Zone == "" || c.inZone(q.Zone, row))
 }
 
-// rent is the price that a query is about.
-func (c *cloud) rent(r Renting, row int) Money {
-	price, spot := c.prices[c.price.at(row)], c.prices[c.spot.at(row)]
+func (q *Query) affords(price, spot Money) bool {
+	paid := q.Renting.of(price, spot)
+	return paid.Known() && (q.MaxHourly == 0 || paid <= q.MaxHourly) && (q.below == 0 || paid < q.below)
+}
+
+// of is the price that counts.
+func (r Renting) of(price, spot Money) Money {
 	switch {
 	case r == OnDemand, r == AnyRenting && !spot.Known():
 		return price
