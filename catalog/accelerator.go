@@ -18,7 +18,7 @@ const (
 type Accelerator struct {
 	// Name in its canonical spelling.
 	Name string
-	// Maker as people write it ("NVIDIA").
+	// Maker as people write it ("NVIDIA"); empty where it is not known.
 	Maker string
 	// MemoryGiB of one, nominal.
 	MemoryGiB Quantity

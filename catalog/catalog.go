@@ -65,7 +65,7 @@ func Load(dir fs.FS) (*Catalog, error) {
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("load catalog: %w", err)
 	}
-	return c, nil
+	return assemble(learn(c.known, c.opened(nil)), c.clouds), nil
 }
 
 func load(dir fs.FS) (*Catalog, error) {
@@ -132,7 +132,36 @@ func (c *Catalog) With(file []byte) (*Catalog, error) {
 	}
 	clouds := maps.Clone(c.clouds)
 	clouds[cl.info.Name] = func() (*cloud, error) { return cl, nil }
-	return assemble(c.known, clouds), nil
+	return assemble(learn(c.known, []*cloud{cl}), clouds), nil
+}
+
+// learn adds accelerators that a cloud sells and the list does not have yet: a cloud's table is fetched more often than
+// anyone edits the list. Who makes them is not known.
+func learn(known []Accelerator, clouds []*cloud) []Accelerator {
+	names := map[string]bool{}
+	for _, a := range known {
+		names[a.Name] = true
+	}
+	list := slices.Clone(known)
+	for _, cl := range clouds {
+		for i := range cl.machines {
+			m := &cl.machines[i]
+			if m.Accelerator == "" || names[m.Accelerator] {
+				continue
+			}
+			names[m.Accelerator] = true
+			list = append(list, Accelerator{Name: m.Accelerator, MemoryGiB: m.AcceleratorGiB, Kind: kindOf(m.Accelerator)})
+		}
+	}
+	slices.SortFunc(list, func(a, b Accelerator) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+func kindOf(accelerator string) string {
+	if strings.HasPrefix(accelerator, "tpu-") {
+		return KindTPU
+	}
+	return KindGPU
 }
 
 // Check opens every cloud's table and returns what is wrong with them. The methods that answer questions know nothing

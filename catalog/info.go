@@ -12,17 +12,17 @@ func (c *Catalog) Info() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	clouds := c.Clouds()
-	fmt.Fprintln(w, "CLOUD\tOFFERS\tTYPES\tREGIONS\tZONES\tDATE\tSOURCE")
+	fmt.Fprintln(w, "CLOUD\tOFFERS\tTYPES\tREGIONS\tZONES\tDATE")
 	for _, i := range clouds {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\t%s\n", i.Name, i.Offers, i.Types, i.Regions, i.Zones, i.Date, i.Source)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\n", i.Name, i.Offers, i.Types, i.Regions, i.Zones, i.Date)
 	}
 	// Nothing that is written into a strings.Builder can fail.
 	_ = w.Flush()
 	for _, i := range clouds {
+		fmt.Fprintf(&b, "\n%s: from %s.\n", i.Name, strings.TrimSuffix(i.Source, "."))
 		if i.Note != "" {
-			fmt.Fprintf(&b, "\n%s: %s", i.Name, i.Note)
+			fmt.Fprintf(&b, "  %s\n", i.Note)
 		}
 	}
-	b.WriteString("\n")
 	return b.String()
 }

@@ -3,6 +3,7 @@ package catalog
 import (
 	"slices"
 	"testing"
+	"testing/fstest"
 )
 
 func TestCanonicalNames(t *testing.T) {
@@ -75,6 +76,30 @@ func TestEveryAcceleratorIsCanonical(t *testing.T) {
 	a, _ := c.Accelerator("A100-80GB")
 	if !slices.Contains(a.Clouds, "vast") || !slices.Contains(a.Clouds, "cudo") || a.Maker != "NVIDIA" {
 		t.Errorf("%+v", a)
+	}
+}
+
+func TestNewAcceleratorOfAFetchedTableIsKnown(t *testing.T) {
+	table := small("do")
+	table.Offers[0].Machine.Accelerator = "Z900"
+	old := open(t)
+	c, err := old.With(must(Encode(table)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, ok := c.Accelerator("Z900")
+	if name, _ := c.Canonical("z-900"); name != "Z900" || !ok || a.MemoryGiB != 80*One || !slices.Equal(a.Clouds, []string{"do"}) {
+		t.Errorf("%q: %+v", name, a)
+	}
+	if _, ok := old.Accelerator("Z900"); ok {
+		t.Error("the old catalog has learned, too")
+	}
+	dir := files(t)
+	dir["do.bin"] = &fstest.MapFile{Data: must(Encode(table))}
+	if loaded, err := Load(dir); err != nil {
+		t.Error(err)
+	} else if _, ok := loaded.Accelerator("Z900"); !ok {
+		t.Error("not known after Load")
 	}
 }
 

@@ -22,7 +22,7 @@ const countTolerance = One / 100
 
 // Query says which offers one wants. Zero values ask for nothing in particular.
 type Query struct {
-	// Clouds to look at, by name, in the order in which to yield; empty is all.
+	// Clouds to look at, by name, in the order in which to yield; empty is all. One that is not known offers nothing.
 	Clouds []string
 	// Region and Zone as the cloud names them. An offer whose zones are not known is taken for every zone of its region.
 	Region, Zone string

@@ -79,6 +79,59 @@ func TestEveryRowOfTheFactsIsAnOffer(t *testing.T) {
 	}
 }
 
+// TestNotesCountRight counts what the notes of the sources say in numbers.
+func TestNotesCountRight(t *testing.T) {
+	c, err := catalog.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spotOnly := func(o catalog.Offer) bool { return !o.Price.Known() }
+	withSpot := func(o catalog.Offer) bool { return o.Spot.Known() }
+	for name, n := range map[string]struct {
+		cloud string
+		what  func(catalog.Offer) bool
+		want  int
+	}{
+		"spot only on aws":            {"aws", spotOnly, 4},
+		"without a spot price":        {"azure", func(o catalog.Offer) bool { return !o.Spot.Known() }, 2846},
+		"without zones on aws":        {"aws", func(o catalog.Offer) bool { return len(o.Zones) == 0 }, 5628},
+		"without zones on gcp":        {"gcp", func(o catalog.Offer) bool { return len(o.Zones) == 0 }, 2563},
+		"a3-ultragpu without a price": {"gcp", func(o catalog.Offer) bool { return spotOnly(o) && o.InstanceType == "a3-ultragpu-8g" }, 4},
+		"a4 with a price":             {"gcp", func(o catalog.Offer) bool { return !spotOnly(o) && o.InstanceType == "a4-highgpu-8g" }, 0},
+		"spot prices of nebius":       {"nebius", withSpot, 8},
+		"spot prices of ibm":          {"ibm", withSpot, 1},
+		"spot prices of cudo":         {"cudo", withSpot, 0},
+		"spot prices of lambda":       {"lambda", withSpot, 0},
+		"spot prices of vast":         {"vast", withSpot, 0},
+	} {
+		got := 0
+		for o := range c.Offers(catalog.Query{Clouds: []string{n.cloud}}) {
+			if n.what(o) {
+				got++
+			}
+		}
+		if got != n.want {
+			t.Errorf("%s: %d, the note says %d", name, got, n.want)
+		}
+	}
+}
+
+func TestRegionsWithoutZonesAreCountedRight(t *testing.T) {
+	c, err := catalog.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	none := 0
+	for _, region := range c.Regions("aws") {
+		if len(c.Zones("aws", region)) == 0 {
+			none++
+		}
+	}
+	if none != 14 {
+		t.Errorf("%d regions of aws without zones, the note says 14", none)
+	}
+}
+
 func text(m catalog.Money) string {
 	if !m.Known() {
 		return ""

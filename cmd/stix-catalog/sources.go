@@ -31,8 +31,8 @@ func sources() []source {
 		},
 		gcp(),
 		{
-			cloud: "ibm", date: "2026-10-05 for gx3d in eu-de, else old", from: hosted + " (v5); IBM's price of gx3d as a public collector documents it (Apache-2.0)",
-			prices: []string{"ibm.csv"}, note: "3 profiles only; one spot price.",
+			cloud: "ibm", date: "2026-10-05 and before", from: hosted + " (v5); IBM's price of gx3d as a public collector documents it (Apache-2.0)",
+			prices: []string{"ibm.csv"}, note: "3 profiles only; one spot price. gx3d in eu-de is of 2026-10-05, everything else is old.",
 		},
 		{
 			cloud: "lambda", date: "2026-05-07", from: fetched, prices: []string{"lambda.csv"},
@@ -65,13 +65,14 @@ func sources() []source {
 
 func aws() source {
 	return source{
-		cloud: "aws", date: "2025-05-28; us-east-1 and us-gov 2026-07-20; p4d to p6 about 2026-01 (inferred)",
+		cloud: "aws", date: "2025-05-28 to 2026-07-20",
 		from: "ec2instances.info data (github.com/cristim/ec2-instances-info, MIT), karpenter-provider-aws v1.15.1 (Apache-2.0), " +
 			hosted + " for p4d to p6",
 		prices: []string{"aws.csv"}, zones: "aws_zones.csv",
-		note: "Zones are zone ids (use1-az1): the names of zones mean something else in each account. 456 types that came " +
+		note: "The base is of 2025-05-28, us-east-1 and us-gov of 2026-07-20, p4d to p6 of about 2026-01 (inferred). Zones are zone ids (use1-az1): the names of zones mean something else in each account. 456 types that came " +
 			"after 2025-05 have prices in us-east-1 and us-gov only, and no spot price. Sizes that end in .metal may cost up to " +
-			"10 % more outside us-east-1 and us-gov. 4 offers (p5e) have a spot price only. No China, no Local Zones.",
+			"10 % more outside us-east-1 and us-gov. 4 offers (p5e) have a spot price only. 5,628 offers have no list of zones: those " +
+			"types, and all in 14 regions (most of them regions that an account must opt in to). No China, no Local Zones.",
 	}
 }
 
@@ -84,10 +85,10 @@ func azure() source {
 
 func gcp() source {
 	return source{
-		cloud: "gcp", date: "2026-07-30 to 2026-08-03; a3-ultragpu, a4, attachable GPUs, TPUs and zones 2026-05-20",
+		cloud: "gcp", date: "2026-05-20 to 2026-08-03",
 		from:   "karpenter-provider-gcp and Cyclenerd/google-cloud-pricing-cost-calculator (Apache-2.0); " + fetched + " for zones, attachable GPUs and TPUs",
 		prices: []string{"gcp.csv", "gcp_attachable_gpus.csv", "gcp_tpu.csv"}, zones: "gcp_zones.csv",
-		note: "2,563 offers of types newer than 2026-05 have no list of zones. a4-highgpu-8g has no public price on demand, " +
+		note: "Machines are of 2026-07-30 to 2026-08-03; a3-ultragpu, a4, attachable GPUs, TPUs and zones of 2026-05-20. 2,563 offers of types newer than 2026-05 have no list of zones. a4-highgpu-8g has no public price on demand, " +
 			"nor has a3-ultragpu-8g in 4 regions. The size of a TPU's host is not known. A100, H100 and H200 prices are those " +
 			"on demand, not the calendar mode's that other catalogs have.",
 	}
