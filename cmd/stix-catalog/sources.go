@@ -71,8 +71,8 @@ func aws() source {
 		prices: []string{"aws.csv"}, zones: "aws_zones.csv",
 		note: "The base is of 2025-05-28, us-east-1 and us-gov of 2026-07-20, p4d to p6 of about 2026-01 (inferred). Zones are zone ids (use1-az1): the names of zones mean something else in each account. 456 types that came " +
 			"after 2025-05 have prices in us-east-1 and us-gov only, and no spot price. Sizes that end in .metal may cost up to " +
-			"10 % more outside us-east-1 and us-gov. 4 offers (p5e) have a spot price only. 5,628 offers have no list of zones: those " +
-			"types, and all in 14 regions (most of them regions that an account must opt in to). No China, no Local Zones.",
+			"10 % more outside us-east-1 and us-gov. 4 offers (p5e) have a spot price only. 5,628 offers have no list of zones, " +
+			"among them all in 14 regions (most of them regions that an account must opt in to). No China, no Local Zones.",
 	}
 }
 
