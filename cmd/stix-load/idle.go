@@ -75,7 +75,21 @@ func (b *bench) arrangeIdle(ctx context.Context) (waiting, error) {
 	if err := busy.running(ctx, "bench", jobsAtOnce(1)); err != nil {
 		return waiting{}, err
 	}
-	return waitingOf(empty, used, busy)
+	return settled(ctx, empty, used, busy)
+}
+
+// settled waits until every process is there: a job counts as running when it is on its way to its node.
+func settled(ctx context.Context, empty, used, busy *site) (w waiting, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	tried := until(ctx, 20*time.Millisecond, func() (bool, error) {
+		w, err = waitingOf(empty, used, busy)
+		return err == nil, nil
+	})
+	if err != nil {
+		return w, err // says what is missing
+	}
+	return w, tried
 }
 
 // running waits until so many jobs of a cluster run.
