@@ -31,7 +31,8 @@ type Config struct {
 	// the log is.
 	Tail int64
 	// LastLines, when above 0, writes only that many lines, at Close. It is for
-	// readers that do not follow.
+	// readers that do not follow. Of a job that is over, a Tail does the same, before
+	// the last marker.
 	LastLines int
 }
 
@@ -63,13 +64,33 @@ type log struct {
 // New returns a view that writes to cfg.Out.
 func New(cfg Config) *View {
 	v := &View{cfg: cfg, logs: map[string]*log{}, style: style{cfg.Color}}
-	out := cfg.Out
+	v.out = bufio.NewWriterSize(cfg.Out, 64<<10)
 	if cfg.LastLines > 0 {
-		v.ring = &lastLines{limit: cfg.LastLines}
-		out = v.ring
+		v.keepBack(cfg.LastLines)
 	}
-	v.out = bufio.NewWriterSize(out, 64<<10)
 	return v
+}
+
+// keepBack holds all but the last lines of all logs together back.
+func (v *View) keepBack(lines int) {
+	v.ring = &lastLines{limit: lines}
+	v.out.Reset(v.ring)
+}
+
+// release writes what was kept; what comes then is written as it comes.
+func (v *View) release() error {
+	v.flushPartials()
+	if err := v.out.Flush(); err != nil {
+		return err
+	}
+	ring := v.ring
+	v.ring = nil
+	v.out.Reset(v.cfg.Out)
+	if ring == nil {
+		return nil
+	}
+	_, err := ring.WriteTo(v.cfg.Out)
+	return err
 }
 
 // Head returns which job it is, nil before the first message.
@@ -85,10 +106,18 @@ func (v *View) Final() bool { return v.state.GetFinal() }
 func (v *View) Show(msg *stixv1.LogsResponse) error {
 	switch m := msg.GetMessage().(type) {
 	case *stixv1.LogsResponse_Head:
+		if v.head == nil && m.Head.GetOver() && v.cfg.Tail > 0 && v.ring == nil {
+			v.keepBack(int(v.cfg.Tail))
+		}
 		v.head = m.Head
 	case *stixv1.LogsResponse_Chunk:
 		v.showChunk(m.Chunk)
 	case *stixv1.LogsResponse_State:
+		if m.State.GetFinal() && v.cfg.LastLines == 0 && v.ring != nil {
+			if err := v.release(); err != nil {
+				return err
+			}
+		}
 		v.showState(m.State)
 	case *stixv1.LogsResponse_Wait:
 		v.notice(m.Wait.GetText())
@@ -97,17 +126,7 @@ func (v *View) Show(msg *stixv1.LogsResponse) error {
 }
 
 // Close writes what is left of lines without an end.
-func (v *View) Close() error {
-	v.flushPartials()
-	if err := v.out.Flush(); err != nil {
-		return err
-	}
-	if v.ring != nil {
-		_, err := v.ring.WriteTo(v.cfg.Out)
-		return err
-	}
-	return nil
-}
+func (v *View) Close() error { return v.release() }
 
 func (v *View) showState(s *stixv1.LogState) {
 	v.state = s

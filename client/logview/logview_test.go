@@ -191,6 +191,20 @@ func TestLastLinesAreOfTheMergedLog(t *testing.T) {
 	expect(t, got, "(sky-cmd, pid=7) r1\n(sky-cmd, pid=7) r2\n")
 }
 
+func TestTailOfAJobThatIsOverIsOfTheMergedLog(t *testing.T) {
+	over := head(func(h *stixv1.LogHead) { h.Over = true })
+	setup := func(c *stixv1.LogChunk) { c.AssignmentUid, c.Phase = "s", stixv1.Phase_PHASE_SETUP }
+	messages := []*stixv1.LogsResponse{
+		over, chunk("s1\ns2\n", setup), chunk("r1\nr2\n", nil), state(stixv1.JobState_JOB_STATE_SUCCEEDED, 0),
+	}
+	expect(t, show(t, Config{Tail: 3}, messages...), "(setup pid=7) s2\n(sky-cmd, pid=7) r1\n(sky-cmd, pid=7) r2\n"+finished)
+	expect(t, show(t, Config{Tail: 100}, messages...),
+		waiting+started+"(setup pid=7) s1\n(setup pid=7) s2\n(sky-cmd, pid=7) r1\n(sky-cmd, pid=7) r2\n"+finished)
+	// The stream broke and came back in between.
+	expect(t, show(t, Config{Tail: 1}, over, chunk("r1\n", nil), over, chunk("r2\n", nil), state(stixv1.JobState_JOB_STATE_SUCCEEDED, 0)),
+		"(sky-cmd, pid=7) r2\n"+finished)
+}
+
 func TestColours(t *testing.T) {
 	got := show(t, Config{Color: true}, head(nil), chunk("x\n", nil), state(stixv1.JobState_JOB_STATE_FAILED, 3))
 	want := "\x1b[2m├── \x1b[0m\x1b[2mWaiting for task resources on 1 node.\x1b[0m\n" +

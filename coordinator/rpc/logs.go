@@ -39,6 +39,7 @@ func (s *server) Logs(ctx context.Context, req *stixv1.LogsRequest, stream *conn
 	head := &stixv1.LogHead{
 		JobUid: job.Meta.Uid, Number: job.Number, JobName: job.Meta.Name, ClusterName: c.Meta.Name,
 		ClusterUid: c.Meta.Uid, ClusterNodes: c.NumNodes, NumNodes: job.NumNodes,
+		Over: job.State > stixv1.JobState_JOB_STATE_RUNNING,
 	}
 	if err := stream.Send(&stixv1.LogsResponse{Message: &stixv1.LogsResponse_Head{Head: head}}); err != nil {
 		return err

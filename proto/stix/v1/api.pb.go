@@ -1501,7 +1501,9 @@ type LogHead struct {
 	// cluster_nodes is the size of the cluster: prefixes depend on it.
 	ClusterNodes int32 `protobuf:"varint,6,opt,name=cluster_nodes,json=clusterNodes,proto3" json:"cluster_nodes,omitempty"`
 	// num_nodes of the job.
-	NumNodes      int32 `protobuf:"varint,7,opt,name=num_nodes,json=numNodes,proto3" json:"num_nodes,omitempty"`
+	NumNodes int32 `protobuf:"varint,7,opt,name=num_nodes,json=numNodes,proto3" json:"num_nodes,omitempty"`
+	// over says that the job was final when the stream began: what comes is all there is.
+	Over          bool `protobuf:"varint,8,opt,name=over,proto3" json:"over,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1583,6 +1585,13 @@ func (x *LogHead) GetNumNodes() int32 {
 		return x.NumNodes
 	}
 	return 0
+}
+
+func (x *LogHead) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
 }
 
 // LogChunk is a piece of one log, not cut at lines.
@@ -2907,7 +2916,7 @@ const file_stix_v1_api_proto_rawDesc = "" +
 	"\x05chunk\x18\x02 \x01(\v2\x11.stix.v1.LogChunkH\x00R\x05chunk\x12)\n" +
 	"\x05state\x18\x03 \x01(\v2\x11.stix.v1.LogStateH\x00R\x05state\x12&\n" +
 	"\x04wait\x18\x04 \x01(\v2\x10.stix.v1.LogWaitH\x00R\x04waitB\t\n" +
-	"\amessage\"\xdb\x01\n" +
+	"\amessage\"\xef\x01\n" +
 	"\aLogHead\x12\x17\n" +
 	"\ajob_uid\x18\x01 \x01(\tR\x06jobUid\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x03R\x06number\x12\x19\n" +
@@ -2916,7 +2925,8 @@ const file_stix_v1_api_proto_rawDesc = "" +
 	"\vcluster_uid\x18\x05 \x01(\tR\n" +
 	"clusterUid\x12#\n" +
 	"\rcluster_nodes\x18\x06 \x01(\x05R\fclusterNodes\x12\x1b\n" +
-	"\tnum_nodes\x18\a \x01(\x05R\bnumNodes\"\xf4\x01\n" +
+	"\tnum_nodes\x18\a \x01(\x05R\bnumNodes\x12\x12\n" +
+	"\x04over\x18\b \x01(\bR\x04over\"\xf4\x01\n" +
 	"\bLogChunk\x12%\n" +
 	"\x0eassignment_uid\x18\x01 \x01(\tR\rassignmentUid\x12$\n" +
 	"\x05phase\x18\x02 \x01(\x0e2\x0e.stix.v1.PhaseR\x05phase\x12\x12\n" +
