@@ -113,7 +113,7 @@ func (v *View) Show(msg *stixv1.LogsResponse) error {
 	case *stixv1.LogsResponse_Chunk:
 		v.showChunk(m.Chunk)
 	case *stixv1.LogsResponse_State:
-		if m.State.GetFinal() && v.cfg.LastLines == 0 && v.ring != nil {
+		if m.State.GetFinal() && v.ring != nil {
 			if err := v.release(); err != nil {
 				return err
 			}
