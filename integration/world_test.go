@@ -2,16 +2,11 @@ package integration
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +16,6 @@ import (
 	"github.com/stix-run/stix/agent"
 	"github.com/stix-run/stix/agent/exec/fakeexec"
 	"github.com/stix-run/stix/agent/logs"
-	"github.com/stix-run/stix/client"
 	"github.com/stix-run/stix/coordinator"
 	"github.com/stix-run/stix/coordinator/consensus"
 	"github.com/stix-run/stix/coordinator/state"
@@ -295,20 +289,6 @@ func (w *world) dialer(host string) func(context.Context, string) (net.Conn, err
 	}
 }
 
-// anyCoordinator connects a user to the first coordinator that answers, each time beginning with another.
-func (w *world) anyCoordinator() func(context.Context, string, string) (net.Conn, error) {
-	var tries atomic.Int32
-	return func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-		first := int(tries.Add(1))
-		for i := range w.hosts {
-			if conn, err = w.net.Host("laptop").Dial(ctx, w.hosts[(first+i)%len(w.hosts)]+"/users"); err == nil {
-				return conn, nil
-			}
-		}
-		return nil, err
-	}
-}
-
 func (m *machine) stop(t *testing.T) {
 	if m.cancel != nil {
 		m.cancel()
@@ -348,188 +328,4 @@ func (w *world) restartAgent(id string) {
 	w.startAgent(id, m)
 }
 
-// user returns a client that goes on trying for two minutes.
-func (w *world) user() *client.Client {
-	w.t.Helper()
-	protocols := &http.Protocols{}
-	protocols.SetUnencryptedHTTP2(true)
-	c, err := client.New(client.Config{
-		Endpoint: "http://coord", UserName: "ann", UserID: "deadbeef", Patience: 2 * time.Minute, Logger: w.logger("client"),
-		Transport: &http.Transport{
-			Protocols:       protocols,
-			DialContext:     w.anyCoordinator(),
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13},
-		},
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(c.Close)
-	return c
-}
-
-// checkInvariants holds after every scenario: nothing lost, nothing doubled, the cloud equal to the records.
-//
-//stix:bubble
-func (w *world) checkInvariants() {
-	w.t.Helper()
-	c := w.user()
-	time.Sleep(time.Minute) // whatever is still under way gets its chance
-	ctx := w.t.Context()
-	res, err := c.ListClusters(ctx, &stixv1.ListClustersRequest{History: true})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	recorded := map[string]bool{}
-	for _, v := range res.Clusters {
-		for _, n := range v.Nodes {
-			if n.InstanceId != "" {
-				recorded[n.InstanceId] = true
-			}
-		}
-	}
-	for _, inst := range w.cloud.Live() {
-		if !recorded[inst.ID] {
-			w.t.Errorf("machine %s lives, but no record has it", inst.ID)
-		}
-		delete(recorded, inst.ID)
-	}
-	for id := range recorded {
-		w.t.Errorf("the records have machine %s, which does not exist", id)
-	}
-	w.checkRequests(c)
-	w.checkRuns()
-}
-
-func (w *world) checkRequests(c *client.Client) {
-	w.t.Helper()
-	res, err := c.ListRequests(w.t.Context(), &stixv1.ListRequestsRequest{})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, q := range res.Requests {
-		w.t.Errorf("request %s (%s) is still %s", q.Meta.Uid, q.Verb, q.State)
-	}
-}
-
-// checkRuns sees to it that no assignment was started twice, and no rank of a job by two assignments.
-func (w *world) checkRuns() {
-	w.t.Helper()
-	byUID, byRank := map[string]int{}, map[string]int{}
-	for _, r := range w.runs() {
-		byUID[r.UID]++
-		byRank[fmt.Sprintf("%s %s rank %d", r.Order.JobUid, r.Order.Phase, r.Order.Rank)]++
-	}
-	for what, n := range byUID {
-		if n > 1 {
-			w.t.Errorf("assignment %s was started %d times", what, n)
-		}
-	}
-	for what, n := range byRank {
-		if n > 1 {
-			w.t.Errorf("job %s was started %d times", what, n)
-		}
-	}
-}
-
-// runs are the starts on all machines, also on those that are gone.
-func (w *world) runs() []fakeexec.Run {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var out []fakeexec.Run
-	for _, jobs := range w.retired {
-		out = append(out, jobs.Runs()...)
-	}
-	for _, m := range w.machines {
-		out = append(out, m.jobs.Runs()...)
-	}
-	return out
-}
-
-// task is a command on n nodes.
-func task(nodes int32, run string) *stixv1.Task {
-	return &stixv1.Task{Name: "t", NumNodes: nodes, Run: run, Resources: []*stixv1.Resources{{}}}
-}
-
-// launch asks for a cluster and waits until the request is final.
-func (w *world) launch(c *client.Client, name string, t *stixv1.Task) *stixv1.LaunchResponse {
-	w.t.Helper()
-	res, err := c.Launch(w.t.Context(), &stixv1.LaunchRequest{ClusterName: name, Task: t, UserName: "ann"})
-	if err != nil {
-		w.t.Fatalf("launch: %v", err)
-	}
-	w.await(c, res.RequestId)
-	return res
-}
-
-// await follows a request to its end, which has to be good.
-func (w *world) await(c *client.Client, id string) {
-	w.t.Helper()
-	var last *stixv1.Request
-	for q, err := range c.FollowRequest(w.t.Context(), id) {
-		if err != nil {
-			w.t.Fatalf("follow request: %v", err)
-		}
-		last = q
-	}
-	if last.GetState() != stixv1.RequestState_REQUEST_STATE_SUCCEEDED {
-		w.t.Fatalf("request is %s: %s", last.GetState(), last.GetError())
-	}
-}
-
-// read follows a job to its end and returns its lines by rank and its state.
-func (w *world) read(c *client.Client, jobUID string) (lines []string, end *stixv1.LogState) {
-	w.t.Helper()
-	text := map[string]*strings.Builder{}
-	for m, err := range c.Logs(w.t.Context(), &stixv1.LogsRequest{JobUid: jobUID, Follow: true}) {
-		if err != nil {
-			w.t.Fatalf("read logs: %v", err)
-		}
-		if chunk := m.GetChunk(); chunk != nil {
-			key := fmt.Sprintf("%d/%d", chunk.Phase, chunk.Rank)
-			if text[key] == nil {
-				text[key] = &strings.Builder{}
-			}
-			text[key].Write(chunk.Data)
-		}
-		if st := m.GetState(); st != nil && st.Final {
-			end = st
-		}
-	}
-	for _, b := range text {
-		lines = append(lines, strings.Split(strings.TrimSpace(b.String()), "\n")...)
-	}
-	slices.Sort(lines)
-	return lines, end
-}
-
-// down takes a cluster down and waits until it is gone.
-func (w *world) down(c *client.Client, name string) {
-	w.t.Helper()
-	res, err := c.Down(w.t.Context(), &stixv1.DownRequest{ClusterName: name})
-	if err != nil {
-		w.t.Fatalf("down: %v", err)
-	}
-	w.await(c, res.RequestId)
-}
-
 var errCrashed = errors.New("the coordinator crashed here")
-
-// readArray reads the jobs of an array, each of which prints its index.
-func (w *world) readArray(c *client.Client, cluster string, first, last int64) {
-	w.t.Helper()
-	for number := first; number <= last; number++ {
-		res, err := c.ListJobs(w.t.Context(), &stixv1.ListJobsRequest{ClusterName: cluster, Numbers: []int64{number}})
-		if err != nil || len(res.Jobs) != 1 {
-			w.t.Fatalf("job %d of the array: %v, %v", number, res, err)
-		}
-		lines, end := w.read(c, res.Jobs[0].Job.Meta.Uid)
-		if want := fmt.Sprintf("job %d", number-first); !slices.Equal(lines, []string{want}) {
-			w.t.Errorf("job %d printed %q, want %q", number, lines, want)
-		}
-		w.wantEnd(end, stixv1.JobState_JOB_STATE_SUCCEEDED, 0)
-	}
-}
-
-// requestID is a fresh id in the bubble's time.
-func (w *world) requestID() string { return ids.New() }
