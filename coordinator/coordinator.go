@@ -205,13 +205,9 @@ func (c *Coordinator) newServers() error {
 	if err != nil {
 		return err
 	}
-	tls, err := c.agentTLS()
-	if err != nil {
-		return err
-	}
 	c.servers = []*server{
 		newServer("users", c.cfg.Users, rpc.UserSubject(c.onLeader(forUsers, users)), c.cfg.Logger),
-		newServer("agents", tls, rpc.NodeSubject(c.onLeader(forAgents, agents)), c.cfg.Logger),
+		newServer("agents", c.agentTLS(), rpc.NodeSubject(c.onLeader(forAgents, agents)), c.cfg.Logger),
 	}
 	if c.cfg.Peers != nil {
 		c.servers = append(c.servers, newServer("peers", c.cfg.Peers.Forward, c.fromPeers(users, agents), c.cfg.Logger))

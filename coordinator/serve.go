@@ -74,8 +74,8 @@ func (s *server) run(ctx context.Context) error {
 }
 
 // agentTLS puts TLS with the cluster's own certificates on the agents' listener.
-func (c *Coordinator) agentTLS() (net.Listener, error) {
-	return &lateTLS{Listener: c.cfg.Agents, config: c.tlsConfig}, nil
+func (c *Coordinator) agentTLS() net.Listener {
+	return &lateTLS{Listener: c.cfg.Agents, config: c.tlsConfig}
 }
 
 // tlsConfig is made per connection because the cluster's id is known only when the authority is ready.

@@ -124,7 +124,7 @@ func (a *app) apiStop(cmd *cobra.Command) error {
 	if err := a.printf("✓ Stopped the stix server (pid %d).\n", pid); err != nil {
 		return err
 	}
-	a.notice("Machines and their jobs run on. The next command starts the server again.")
+	a.notice("Machines that are up run on, with their jobs. The next command starts the server again.")
 	return nil
 }
 

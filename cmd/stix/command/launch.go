@@ -311,9 +311,9 @@ func jobHints(cluster string, first, last int64) string {
 		id = ranges(span64(first, last))
 	}
 	return fmt.Sprintf("\nJob ID: %s\n📋 Useful Commands\n"+
-		"├── To cancel the job:\t\tstix cancel %s %d\n"+
+		"├── To cancel the job:\t\tstix cancel %s %s\n"+
 		"├── To stream job logs:\t\tstix logs %s %d\n"+
-		"└── To view job queue:\t\tstix queue %s\n", id, cluster, first, cluster, first, cluster)
+		"└── To view job queue:\t\tstix queue %s\n", id, cluster, id, cluster, first, cluster)
 }
 
 func clusterHints(cluster string) string {

@@ -176,3 +176,8 @@ func TestEnvironmentOptions(t *testing.T) {
 		t.Errorf("secrets %v", s)
 	}
 }
+
+func TestHintsOfAnArrayAreAboutAllOfIt(t *testing.T) {
+	contains(t, jobHints("demo", 3, 1002), "stix cancel demo 3-1002\n")
+	contains(t, jobHints("demo", 3, 3), "stix cancel demo 3\n")
+}

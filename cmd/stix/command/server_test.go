@@ -323,7 +323,7 @@ func TestServerIsStoppedAndStartedByCommand(t *testing.T) {
 	w.expect(0, fmt.Sprintf("✓ The stix server runs (pid %d).\n", pid), "api", "start")
 	contains(t, w.expect(1, "", "api", "start", "--foreground"), "The stix server runs already")
 	stderr = w.expect(0, fmt.Sprintf("✓ Stopped the stix server (pid %d).\n", pid), "api", "stop")
-	contains(t, stderr, "Machines and their jobs run on.")
+	contains(t, stderr, "Machines that are up run on, with their jobs.")
 	if _, held, _ := filelock.Holder(filepath.Join(w.state, lockFile)); held {
 		t.Error("the server still runs")
 	}
