@@ -50,7 +50,8 @@ demo: build ## run a task on machines of its own, in a scratch home, and clean u
 .PHONY: test
 test: ## vet, test everything, build for the other platforms
 	$(GO) vet ./...
-	$(RACE) ./...
+	$(RACE) $$(GO=$(GO) scripts/bubbles no)
+	$(RACE) -cpu 1 $$(GO=$(GO) scripts/bubbles yes) # see scripts/bubbles
 	@$(MAKE) --no-print-directory cross
 
 .PHONY: cross
